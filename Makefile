@@ -1,0 +1,53 @@
+# make demo: what pyinit is for, shown.  make test: everything checked.  make bench: measured beside its peers.
+# Each installs what it needs: Debian packages where this is root on a Debian, and Python packages in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BUILD_PACKAGES := gcc libc6-dev libcap-dev python3-dev python3-venv procps util-linux
+TEST_PACKAGES := tini dumb-init catatonit bubblewrap bash dash busybox less vim-tiny strace
+ENGINE_PACKAGES :=
+SOURCES := $(wildcard pyinit/*.py pyinit/bin/*) setup.cfg pyproject.toml
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/pyinit
+	@$(VENV)/bin/python tests/demo.py
+
+test: $(VENV)/pyinit $(VENV)/tools lint
+	$(call packages,$(TEST_PACKAGES) $(ENGINE_PACKAGES))
+	$(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
+
+lint: $(VENV)/pyinit $(VENV)/tools
+	$(VENV)/bin/ruff check . pyinit/bin/pyinit
+	$(VENV)/bin/ruff format --check . pyinit/bin/pyinit
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/pyinit $(VENV)/tools
+	$(call packages,$(TEST_PACKAGES))
+	$(VENV)/bin/python -m tests.benchmarks $(BENCH_OPTIONS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
+
+$(VENV)/bin/python:
+	$(call packages,$(BUILD_PACKAGES))
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/pyinit: $(VENV)/bin/python $(SOURCES)
+	rm -rf build
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check python-prctl
+	rm -rf build *.egg-info
+	touch $@
+
+$(VENV)/tools: $(VENV)/bin/python tests/requirements.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+# Install the Debian packages that are missing; without root or apt-get, what needs them says so itself.
+define packages
+	@missing=$$(for name in $(1); do dpkg-query -W -f '$${db:Status-Abbrev}' $$name 2>/dev/null | grep -q ^ii || echo $$name; done); \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
+	fi
+endef

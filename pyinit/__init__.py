@@ -1,0 +1,3 @@
+"""pyinit: a tiny init for containers."""
+
+__version__ = "0.1.0"

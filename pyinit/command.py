@@ -1,0 +1,220 @@
+"""Starts the command: its process group, the terminal, signals, environment, exec.
+
+Called by init, once, and by launcher, whose command is the inner pyinit. The child must find everything as it was when
+pyinit was started; what CPython changes at its own start is undone here.
+"""
+
+import errno
+import posix
+
+from .policy import NOT_FOUND, NOT_RUNNABLE, OWN_ERROR
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from collections.abc import Callable
+    from typing import NoReturn
+else:
+    import _signal
+
+LONGEST_REPORT = 4096  # PIPE_BUF: written to a pipe at once or not at all; see pipe(7)
+
+
+class CommandError(Exception):
+    """The command could not be started: `status` is the exit status that says so."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Caller:
+    """How pyinit was started: what its child must find again."""
+
+    __slots__ = ("foreground", "ignored_sigchld", "mask", "pid", "terminal")
+
+    def __init__(self, mask: set[int]) -> None:
+        self.mask = mask
+        self.pid = posix.getpid()
+        self.ignored_sigchld = _signal.getsignal(_signal.SIGCHLD) == _signal.SIG_IGN
+        self.terminal = _controlling_terminal()
+        self.foreground = self.terminal is not None and posix.tcgetpgrp(self.terminal) == posix.getpgrp()
+        if self.ignored_sigchld:  # the kernel would reap in pyinit's stead, and throw the exit status away
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+
+
+def _controlling_terminal() -> int | None:
+    """A descriptor of the controlling terminal: /dev/tty (not inherited by the command), else stdin. See tty(4)."""
+    try:
+        return posix.open("/dev/tty", posix.O_RDWR | posix.O_NOCTTY | posix.O_CLOEXEC)
+    except OSError:  # ENXIO: none; ENOENT, EACCES: a /dev without it
+        try:
+            posix.tcgetpgrp(0)
+        except OSError:
+            return None
+        return 0
+
+
+def start(caller: Caller, run: "Callable[[], NoReturn]") -> int:
+    """Fork a child in a process group of its own and have it call `run`, which execs; return its PID.
+
+    Returns once the exec has happened, so that no signal is ever forwarded to a copy of pyinit. CommandError where
+    fork(2) or the exec failed; nothing is left of the child then.
+    """
+    try:
+        report_end, child_end = posix.pipe2(posix.O_CLOEXEC)
+        pid = posix.fork()
+    except OSError as error:
+        raise CommandError(OWN_ERROR, f"cannot fork: {error.strerror}") from None
+    if pid == 0:
+        _child(caller, run, child_end)
+    posix.close(child_end)
+    report = posix.read(report_end, LONGEST_REPORT)  # the exec closes the other end
+    posix.close(report_end)
+    if report:
+        posix.waitpid(pid, 0)
+        status, _, reason = report.decode(errors="surrogateescape").partition(" ")
+        raise CommandError(int(status), reason)
+    return pid
+
+
+def _child(caller: Caller, run: "Callable[[], NoReturn]", report_fd: int) -> "NoReturn":
+    """In the child: never returns, whatever happens."""
+    try:
+        posix.setpgid(0, 0)
+        if caller.foreground and caller.terminal is not None:
+            posix.tcsetpgrp(caller.terminal, posix.getpgrp())  # SIGTTOU is blocked: it cannot stop us
+        run()
+    except CommandError as error:
+        report = f"{error.status} {error}"
+    except BaseException as error:
+        report = f"{OWN_ERROR} {type(error).__name__}: {error}"
+    posix.write(report_fd, report.encode(errors="surrogateescape")[:LONGEST_REPORT])
+    posix._exit(OWN_ERROR)
+
+
+def become(caller: Caller, words: list[str]) -> "NoReturn":
+    """Turn this child into the command. CommandError where that can't be done."""
+    _restore_environment(caller.pid)
+    # CPython ignores these two at its start. Whether they were ignored before cannot be known any more.
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
+    _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
+    if callable(_signal.getsignal(_signal.SIGINT)):
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    if caller.ignored_sigchld:
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, caller.mask)
+    _exec(words)
+
+
+def _restore_environment(pyinit_pid: int) -> None:
+    """Make the environment what it was when pyinit was started, but for LISTEN_PID: sd_listen_fds(3) compares it."""
+    environ = posix.environ
+    if environ.get(b"LISTEN_PID") == b"%d" % pyinit_pid:
+        posix.putenv(b"LISTEN_PID", b"%d" % posix.getpid())
+    # PEP 538: in the C locale CPython sets LC_CTYPE, with -I too, unless LC_ALL is set.
+    if environ.get(b"LC_CTYPE") in (b"C.UTF-8", b"C.utf8", b"UTF-8") and not environ.get(b"LC_ALL"):
+        original = _original_lc_ctype(environ)
+        if original is None:
+            posix.unsetenv(b"LC_CTYPE")
+        else:
+            posix.putenv(b"LC_CTYPE", original)
+
+
+def _original_lc_ctype(environ: dict[bytes, bytes]) -> bytes | None:
+    """LC_CTYPE as pyinit was given it; see proc_pid_environ(5)."""
+    try:
+        fd = posix.open("/proc/self/environ", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:  # no /proc: it was CPython that set it, if the locale was C without it
+        return None if environ.get(b"LANG", b"") in (b"", b"C", b"POSIX") else environ[b"LC_CTYPE"]
+    block = b""
+    while chunk := posix.read(fd, 65536):
+        block += chunk
+    posix.close(fd)
+    for entry in block.split(b"\0"):
+        if entry.startswith(b"LC_CTYPE="):
+            return entry[9:]
+    return None
+
+
+def _exec(words: list[str]) -> "NoReturn":
+    """As execvp(3): search PATH where the name has no slash; a script without a #! line is run by /bin/sh.
+
+    glibc goes on searching after EACCES, ENOENT, ENOTDIR and their like, and so does this; the last but not least
+    telling reason is reported: a file that is there and cannot be run beats one that is not there.
+    """
+    name = words[0]
+    if not name:
+        paths = []
+    elif "/" in name:
+        paths = [name]
+    else:
+        directories = posix.environ.get(b"PATH", (posix.confstr("CS_PATH") or "").encode())
+        folders = directories.decode(errors="surrogateescape").split(":")
+        paths = [f"{folder}/{name}" if folder else name for folder in folders]
+    failure: CommandError | None = None
+    for path in paths:
+        try:
+            posix.execv(path, words)
+        except OSError as error:
+            if error.errno == errno.ENOEXEC:
+                failure = _exec_shell(path, words)
+                break
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                failure = failure or _missing_interpreter(path)
+                continue
+            failure = failure or _not_runnable(path, error)
+            if error.errno not in (errno.EACCES, errno.ESTALE, errno.ENODEV, errno.ETIMEDOUT):
+                break
+    where = "" if "/" in name else " in PATH"
+    raise failure or CommandError(NOT_FOUND, f"{name or repr(name)}: not found{where} (exit {NOT_FOUND})")
+
+
+def _not_runnable(path: str, error: OSError) -> CommandError:
+    """Why a file that is there was not run."""
+    reason = error.strerror
+    try:
+        if error.errno == errno.EACCES:
+            reason = "it is a directory" if _is_directory(path) else "permission denied (is it executable?)"
+    except OSError:
+        pass  # a directory above it is closed to us: permission denied, as the kernel said
+    return CommandError(NOT_RUNNABLE, f"{path}: {reason} (exit {NOT_RUNNABLE})")
+
+
+def _is_directory(path: str) -> bool:
+    from _stat import S_ISDIR
+
+    return S_ISDIR(posix.stat(path).st_mode)
+
+
+def _missing_interpreter(path: str) -> CommandError | None:
+    """execve(2) says ENOENT for a missing interpreter too: then `path` itself is there."""
+    try:
+        posix.stat(path)
+    except OSError:
+        return None
+    line = _first_bytes(path).partition(b"\n")[0]
+    words = line[2:].split()
+    script = line[:2] == b"#!" and words
+    what = f"its interpreter {words[0].decode(errors='surrogateescape')}" if script else "its loader"
+    return CommandError(NOT_RUNNABLE, f"{path}: {what} is missing (exit {NOT_RUNNABLE})")
+
+
+def _first_bytes(path: str) -> bytes:
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:  # executable, but not readable
+        return b""
+    with_interpreter = posix.read(fd, 256)
+    posix.close(fd)
+    return with_interpreter
+
+
+def _exec_shell(path: str, words: list[str]) -> CommandError:
+    """Run a file that is no program to the kernel by /bin/sh, as execvp(3) does, unless it is one for another CPU."""
+    if _first_bytes(path).startswith(b"\x7fELF"):
+        return CommandError(NOT_RUNNABLE, f"{path}: a program for another kind of machine (exit {NOT_RUNNABLE})")
+    try:
+        posix.execv("/bin/sh", ["/bin/sh", path, *words[1:]])
+    except OSError as error:
+        return CommandError(NOT_RUNNABLE, f"{path}: no #! line, and /bin/sh: {error.strerror} (exit {NOT_RUNNABLE})")

@@ -1,0 +1,384 @@
+"""The loop: wait for a signal, forward, reap, drain.
+
+Called by cli, and by launcher for both of its processes. Signals are blocked before anything else and taken one at a
+time with sigwaitinfo(2): there is no handler, so there is no race with one, and nothing wakes pyinit while nothing
+happens.
+"""
+
+import posix
+from time import monotonic
+
+from . import log
+from .command import Caller, CommandError, become, start
+from .policy import OWN_ERROR, SUSPEND_SIGNALS, describe, signal_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from typing import NoReturn
+
+    from .cli import Options
+else:
+    import _signal
+
+SIGCHLD, SIGCONT = _signal.SIGCHLD, _signal.SIGCONT
+CANNOT_DIE = 2.0  # seconds without a death after SIGKILL: what is left is in the kernel's hands, state D
+KILL_AGAIN = 0.05  # seconds between two rounds of SIGKILL
+
+
+def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
+    """Run the command that `options` name as this process's child, and exit with its status."""
+    caller = Caller(inherited_mask)
+    adopt_orphans()
+    if options.parent_death_signal:
+        set_parent_death_signal(options.parent_death_signal)
+    Init(options, caller).run()
+
+
+def adopt_orphans() -> None:
+    """Become a subreaper, unless PID 1, which is one; see PR_SET_CHILD_SUBREAPER in prctl(2)."""
+    if posix.getpid() != 1:
+        try:
+            prctl("PR_SET_CHILD_SUBREAPER", 1)
+        except ImportError as error:
+            log.warning(f"orphans will not be adopted, because python-prctl cannot be imported: {error}")
+        except OSError as error:
+            log.warning(f"orphans will not be adopted: PR_SET_CHILD_SUBREAPER: {error.strerror}")
+
+
+def set_parent_death_signal(signum: int) -> None:
+    """Have the kernel send `signum` when the parent dies; see PR_SET_PDEATHSIG in prctl(2)."""
+    parent = posix.getppid()
+    try:
+        prctl("PR_SET_PDEATHSIG", signum)
+    except (ImportError, OSError) as error:
+        log.error(f"--parent-death-signal: {error}")
+        posix._exit(OWN_ERROR)
+    if posix.getppid() != parent:  # it died just before: the kernel has nothing to tell any more
+        posix.kill(posix.getpid(), signum)
+
+
+def prctl(option: str, argument: int) -> None:
+    """prctl(2) by python-prctl, of which only the C half is imported: its Python half takes 3 ms."""
+    try:
+        import _prctl
+    except ImportError:
+        import site  # pyinit's own site directory is in the path; python-prctl may be in another, such as Debian's
+        import sys
+
+        sys.path += site.getsitepackages()
+        import _prctl
+    _prctl.prctl(getattr(_prctl, option), argument)
+
+
+class Init:
+    """The life of one main child. Its methods stand in the order in which they are needed."""
+
+    def __init__(self, options: "Options", caller: Caller) -> None:
+        self.options = options
+        self.policy = options.policy
+        self.caller = caller
+        self.terminal = caller.terminal
+        self.child = 0  # PID and process group of the main child; 0: there is none (any more)
+        self.status = 0  # pyinit's exit status, once there is no main child
+        self.stopped = False  # the main child, as far as job control goes
+        self.stop_was_forwarded = False
+        self.kill_at: float | None = None
+        self.reaped = 0
+        self.childless = False
+        self.names: dict[int, str] = {}  # of what was left when the drain began, with -v
+        self.warned = False
+        # Without a terminal nobody asks whether the main child has stopped.
+        self.wait_flags = posix.WNOHANG if caller.terminal is None else posix.WNOHANG | posix.WUNTRACED
+        self.signals = _signal.valid_signals()
+
+    def run(self) -> "NoReturn":
+        """Start the command, see it through, drain, exit."""
+        if not self.options.pause:
+            try:
+                self.child = start(self.caller, self.become_command)
+            except CommandError as error:
+                log.error(str(error))
+                posix._exit(error.status)
+            self.started()
+        settle({self.options.status_fd, -1 if self.terminal is None else self.terminal})
+        self.loop()
+        self.drain()
+        posix._exit(self.status)
+
+    def become_command(self) -> "NoReturn":
+        """In the child: exec the command."""
+        become(self.caller, self.options.command)
+
+    def started(self) -> None:
+        """The command's exec has happened."""
+        log.info(f"{self.options.command[0]} runs as PID {self.child}")
+        self.report(f'{{"child-pid": {self.child}}}')
+
+    def ended(self, wait_status: int) -> None:
+        """The main child has been reaped: from here on its PID and group may be somebody else's."""
+        self.status = self.policy.exit_status(wait_status)
+        log.info(f"the command, PID {self.child}, ended: {describe(wait_status)}")
+        self.report(f'{{"exit-code": {self.status}}}')
+        if self.terminal is not None:
+            from .terminal import take_back
+
+            take_back(self.terminal, self.child)
+        self.child = 0
+
+    def report(self, document: str) -> None:
+        """Write a line to --json-status-fd."""
+        if self.options.status_fd >= 0:
+            log.write(self.options.status_fd, f"{document}\n".encode())
+
+    def loop(self) -> None:
+        """Forward and reap until the main child has ended; with --pause until SIGTERM or SIGINT."""
+        while self.child or self.options.pause:
+            siginfo = self.next_signal(self.kill_at)
+            if siginfo is None:
+                self.kill_at = None
+                log.info(f"{self.options.kill_after:g} s after a stop signal: SIGKILL")
+                self.kill_descendants()
+            elif self.options.pause and siginfo.si_signo in (_signal.SIGTERM, _signal.SIGINT):
+                return
+            elif not self.reaps(siginfo) and self.child:
+                self.forward(siginfo.si_signo)
+
+    def next_signal(self, deadline: float | None) -> "_signal.struct_siginfo | None":
+        """The next signal; None: the deadline (a time of monotonic()) came first. See sigwaitinfo(2)."""
+        if deadline is None:
+            return _signal.sigwaitinfo(self.signals)
+        return _signal.sigtimedwait(self.signals, max(deadline - monotonic(), 0.0))
+
+    def reaps(self, siginfo: "_signal.struct_siginfo") -> bool:
+        """Reap if it is SIGCHLD; false if the signal is to be forwarded, as one that was sent by kill(2) is."""
+        if siginfo.si_signo != SIGCHLD:
+            return False
+        self.reap()
+        return siginfo.si_code > 0
+
+    def reap(self) -> None:
+        """Reap whatever has ended: one SIGCHLD may stand for many deaths. See waitpid(2)."""
+        try:
+            while (ended := posix.waitpid(-1, self.wait_flags))[0]:
+                pid, wait_status = ended
+                if posix.WIFSTOPPED(wait_status):
+                    if pid == self.child:
+                        self.child_stopped(posix.WSTOPSIG(wait_status))
+                elif pid == self.child:
+                    self.ended(wait_status)
+                else:
+                    self.reaped += 1
+                    self.tell_of_orphan(pid, wait_status)
+        except ChildProcessError:
+            self.childless = True
+
+    def tell_of_orphan(self, pid: int, wait_status: int) -> None:
+        """With -w, -vv or, in a drain, -v."""
+        if self.options.warn_on_reap:
+            log.warning(f"reaped orphan PID {pid}: {describe(wait_status)}")
+        elif pid in self.names:
+            log.info(f"PID {pid} ({self.names[pid]}) went: {describe(wait_status)}")
+        elif log.level >= log.DEBUG:
+            log.debug(f"reaped orphan PID {pid}: {describe(wait_status)}")
+
+    def forward(self, signum: int) -> None:
+        """Forward a signal that came in, as the policy says."""
+        outgoing = self.policy.forwarded(signum)
+        if log.level >= log.DEBUG:
+            log.debug(f"{signal_name(signum)} came in; forwarded: {signal_name(outgoing) if outgoing else 'nothing'}")
+        if signum == SIGCONT and self.terminal is not None:
+            from .terminal import hand_over
+
+            hand_over(self.terminal, self.child)
+        if signum == SIGCONT and self.stopped:
+            self.continue_child()
+        elif outgoing:
+            self.deliver(outgoing)
+            if self.options.kill_after is not None and self.kill_at is None and self.policy.stops(signum):
+                self.kill_at = monotonic() + self.options.kill_after
+        if signum in SUSPEND_SIGNALS:
+            self.stop_was_forwarded = True
+            self.suspend(signum, job=False)
+
+    def deliver(self, signum: int) -> None:
+        """Send `signum` to whom --scope says."""
+        try:
+            if self.policy.scope == "all":
+                self.signal_descendants(signum)
+            elif self.policy.scope == "child":
+                posix.kill(self.child, signum)
+            else:
+                try:
+                    posix.killpg(self.child, signum)
+                except ProcessLookupError:  # the main child has moved to another group
+                    posix.kill(self.child, signum)
+        except OSError as error:  # EPERM: it runs as another user
+            log.warning(f"cannot forward {signal_name(signum)} to PID {self.child}: {error.strerror}")
+
+    def child_stopped(self, signum: int) -> None:
+        """The main child was stopped, under a terminal, by `signum`: stop the whole job, as the shell expects.
+
+        Three cases need something else: a SIGCONT is on its way already; the child wanted the terminal while its shell
+        had given it to pyinit's group (`pyinit cat &`, then `fg`); nobody could continue the job, which is why the
+        kernel ignores the terminal's stop signals in such jobs.
+        """
+        self.stopped = True
+        if SIGCONT in _signal.sigpending():
+            return
+        if signum in (_signal.SIGTTIN, _signal.SIGTTOU) and self.terminal is not None:
+            from .terminal import hand_over
+
+            if hand_over(self.terminal, self.child):
+                self.continue_child()
+                return
+        if not self.suspend(signum, job=True) and signum == _signal.SIGTSTP and not self.stop_was_forwarded:
+            self.continue_child()
+
+    def continue_child(self) -> None:
+        """Continue the main child's process group."""
+        self.stopped = self.stop_was_forwarded = False
+        try:
+            posix.killpg(self.child, SIGCONT)
+        except OSError:
+            pass  # it has moved to another group, whose leader continues it; or it is another user's now
+
+    def suspend(self, signum: int, *, job: bool) -> bool:
+        """Stop pyinit too, until SIGCONT; false: nobody could continue it."""
+        from .terminal import hand_over, suspend, take_back
+
+        if self.terminal is None:
+            return suspend(signum, job=job)
+        take_back(self.terminal, self.child)
+        if suspend(signum, job=job):
+            return True
+        hand_over(self.terminal, self.child)
+        return False
+
+    def drain(self) -> None:
+        """Let what the command left behind end, then make it.
+
+        With --wait-all, wait until a stop signal comes. Then SIGTERM, and SIGCONT because a stopped process cannot act
+        on it; then, when the grace is over or a stop signal ends it, SIGKILL until nothing is left. A process forked by
+        one that was about to die is met by the next round. Where no child is left there is no descendant either:
+        whoever loses its parent becomes pyinit's child.
+        """
+        self.reap()
+        if self.childless:
+            return
+        began = monotonic()
+        self.tell_who_is_left()
+        if self.options.wait_all and self.outlasted(None):
+            return
+        if self.options.grace:
+            self.signal_descendants(_signal.SIGTERM, SIGCONT)
+            gone = self.outlasted(monotonic() + self.options.grace)
+        else:
+            gone = False
+        if not gone:
+            self.kill_all()
+        log.info(f"drained in {monotonic() - began:.2f} s")
+
+    def outlasted(self, deadline: float | None) -> bool:
+        """Reap and forward until no child is left (true), the deadline passes, or a stop signal comes (false)."""
+        while not self.childless:
+            siginfo = self.next_signal(deadline)
+            if siginfo is None:
+                return False
+            if not self.reaps(siginfo):
+                if self.policy.stops(siginfo.si_signo):
+                    return False
+                if outgoing := self.policy.forwarded(siginfo.si_signo):
+                    self.signal_descendants(outgoing)
+        return True
+
+    def kill_all(self) -> None:
+        """SIGKILL, again and again, until no child is left or what is left cannot die."""
+        give_up = monotonic() + CANNOT_DIE
+        while monotonic() < give_up:
+            reaped = self.reaped
+            self.kill_descendants()
+            if self.outlasted(monotonic() + KILL_AGAIN):
+                return
+            if self.reaped > reaped:
+                give_up = monotonic() + CANNOT_DIE
+        left = ", ".join(f"{pid} ({name}, state {state})" for pid, name, state in self.who_is_left(10))
+        log.warning(f"left behind, because SIGKILL does not end it: PID {left or 'unknown'}")
+
+    def signal_descendants(self, *signums: int) -> None:
+        """Send the signals to every descendant: as PID 1, at once, to every process of the namespace. See kill(2)."""
+        if posix.getpid() == 1:
+            for signum in signums:
+                try:
+                    posix.kill(-1, signum)
+                except ProcessLookupError:
+                    pass  # the last one has just ended
+            return
+        from . import processes
+
+        try:
+            processes.send(signums, processes.descendants())
+        except processes.NoProcError as error:
+            self.warn_no_proc(error)
+            if self.child:
+                posix.killpg(self.child, signums[0])
+
+    def kill_descendants(self) -> None:
+        """One round of SIGKILL for every descendant, which leaves only what was forked meanwhile."""
+        if posix.getpid() == 1:
+            self.signal_descendants(_signal.SIGKILL)
+            return
+        from . import processes
+
+        try:
+            processes.kill_descendants()
+        except processes.NoProcError as error:
+            self.warn_no_proc(error)
+
+    def warn_no_proc(self, error: Exception) -> None:
+        """Once."""
+        if not self.warned:
+            self.warned = True
+            log.warning(f"descendants cannot be found, because /proc cannot be read: {error}")
+
+    def tell_who_is_left(self) -> None:
+        """With -v, at the start of a drain."""
+        if log.level >= log.INFO:
+            self.names = {pid: name for pid, name, _ in self.who_is_left()}
+            few = ", ".join(f"{pid} ({name})" for pid, name in list(self.names.items())[:10])
+            more = ", ..." if len(self.names) > 10 else ""
+            log.info(f"still there: {len(self.names)}: PID {few}{more}")
+
+    def who_is_left(self, most: int | None = None) -> "list[tuple[int, str, str]]":
+        """PID, name and state of the descendants, `most` of them at the most; none where there is no /proc."""
+        from . import processes
+
+        try:
+            return [(pid, processes.name(pid), processes.state(pid)) for pid in processes.descendants()[:most]]
+        except processes.NoProcError:
+            return []
+
+
+def settle(keep: set[int]) -> None:
+    """Hold nothing that a stranger may want back: the working directory, open files; and be called pyinit in ps.
+
+    Descriptors 0 to 2 and those in `keep` stay. Without /proc the descriptors are closed by number, and the name is
+    what the kernel took it to be from the script's.
+    """
+    posix.chdir("/")
+    try:
+        inherited = [int(name) for name in posix.listdir("/proc/self/fd")]
+    except OSError:
+        inherited = list(range(min(posix.sysconf("SC_OPEN_MAX"), 4096)))
+    for fd in inherited:
+        if fd > 2 and fd not in keep:
+            try:
+                posix.close(fd)
+            except OSError:
+                pass  # EBADF: the one that listed them
+    try:
+        comm = posix.open("/proc/self/comm", posix.O_WRONLY | posix.O_CLOEXEC)
+        posix.write(comm, b"pyinit")
+        posix.close(comm)
+    except OSError:
+        pass

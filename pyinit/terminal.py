@@ -1,0 +1,60 @@
+"""The terminal: job control under an interactive shell.
+
+Called by init where there is a controlling terminal, or where pyinit gets a stop signal of job control. SIGTTOU is
+blocked in pyinit, so tcsetpgrp(3) works from the background. See "Orphaned process groups" in credentials(7) and
+setpgid(2).
+"""
+
+import posix
+
+from .policy import SUSPEND_SIGNALS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal
+
+
+def hand_over(terminal: int, pgid: int) -> bool:
+    """Make `pgid` the foreground process group if pyinit's own group is; whether it was."""
+    return _move(terminal, posix.getpgrp(), pgid)
+
+
+def take_back(terminal: int, pgid: int) -> None:
+    """Make pyinit's own group the foreground group if `pgid` is, or if the one that is has no process left."""
+    if not _move(terminal, pgid, posix.getpgrp()):
+        try:
+            posix.killpg(posix.tcgetpgrp(terminal), 0)
+        except ProcessLookupError:
+            _move(terminal, posix.tcgetpgrp(terminal), posix.getpgrp())
+        except OSError:
+            pass  # EPERM: it lives, as another user; EIO, ENOTTY: the terminal has hung up
+
+
+def _move(terminal: int, origin: int, destination: int) -> bool:
+    try:
+        if posix.tcgetpgrp(terminal) == origin:
+            posix.tcsetpgrp(terminal, destination)
+            return True
+    except OSError:
+        pass  # EIO, ENOTTY: the terminal has hung up; EPERM, ESRCH: the group has just ended
+    return False
+
+
+def suspend(signum: int, *, job: bool) -> bool:
+    """Stop pyinit until SIGCONT, which is pending then; false, at once, where nobody could continue it.
+
+    `signum` is the stop signal to do it with, so that the shell tells what its user did; with `job`, pyinit's whole
+    process group gets it, as it would have from the terminal. SIGSTOP is replaced by SIGTSTP, of which the kernel
+    exempts orphaned process groups.
+    """
+    if posix.getpid() in (1, posix.getsid(0)):
+        return False
+    if signum not in SUSPEND_SIGNALS:
+        signum, job = _signal.SIGTSTP, False
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {signum})
+    if _signal.SIGCONT not in _signal.sigpending():  # else one that was pending has stopped us already
+        posix.kill(0 if job else posix.getpid(), signum)  # stopped here, where the kernel allows it
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, {signum})
+    return _signal.SIGCONT in _signal.sigpending()

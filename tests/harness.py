@@ -1,0 +1,157 @@
+"""What the tests of real processes share: starting the installed pyinit, waiting, and leaving nothing behind.
+
+Every process that a test starts inherits a variable of its own in the environment, by which the test finds it again in
+/proc, whoever its parent is by then.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeVar
+
+import pytest
+
+Value = TypeVar("Value")
+Mode = Literal["pid1", "subreaper"]
+
+PYINIT = Path(sys.executable).with_name("pyinit")
+PYTHON = sys.executable
+DEADLINE = 60.0  # seconds; generous, because it is met on a loaded machine too
+UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+
+
+def missing(what: str) -> NoReturn:
+    """Skip this test because `what` is not there; in CI, where all of it must be there, fail."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI must have it: {what}")
+    pytest.skip(what)
+
+
+def need_root() -> None:
+    """For a test that makes namespaces, or acts as another user."""
+    if os.geteuid() != 0:
+        missing("needs root")
+
+
+def need(*programs: str) -> None:
+    """For a test that runs programs which a user's machine may lack."""
+    import shutil
+
+    for program in programs:
+        if shutil.which(program) is None:
+            missing(f"needs {program}")
+
+
+def wait_until(condition: Callable[[], Value], what: str = "", deadline: float = DEADLINE) -> Value:
+    """Wait until `condition` returns something true, and return that."""
+    end = time.monotonic() + deadline
+    while not (value := condition()):
+        assert time.monotonic() < end, f"waited {deadline} s in vain for {what or condition}"
+        time.sleep(0.005)
+    return value
+
+
+def status_of(pid: int) -> dict[str, str]:
+    """The fields of /proc/PID/status; none where the process has gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def state_of(pid: int) -> str:
+    """The state of a process as one letter; "" where it has gone."""
+    return status_of(pid).get("State", "")[:1]
+
+
+def children_of(pid: int) -> list[int]:
+    """The children of a process, zombies included."""
+    return [other for other in all_pids() if status_of(other).get("PPid") == str(pid)]
+
+
+def all_pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+class Started:
+    """A pyinit under test, or one of its peers. `pid` is its PID as this process sees it."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", pid: int, marker: str) -> None:
+        self.process, self.pid, self.marker = process, pid, marker
+
+    def send(self, signum: int) -> None:
+        os.kill(self.pid, signum)
+
+    def wait(self, deadline: float = DEADLINE) -> int:
+        """Its exit status, in a shell's terms."""
+        status = self.process.wait(deadline)
+        return status if status >= 0 else 128 - status
+
+    def output(self, deadline: float = DEADLINE) -> bytes:
+        """What is on its stdout, to the end; it has ended then."""
+        return self.process.communicate(timeout=deadline)[0]
+
+    def line(self) -> bytes:
+        """The next line of its stdout."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def alive(self) -> list[int]:
+        """All live processes that descend from it, itself included, whatever became of their parents."""
+        return [pid for pid in all_pids() if self._descends(pid)]
+
+    def main_child(self) -> int:
+        """The PID of the command, as this process sees it."""
+        return wait_until(lambda: children_of(self.pid), "the main child")[0]
+
+    def _descends(self, pid: int) -> bool:
+        try:
+            return self.marker.encode() in Path(f"/proc/{pid}/environ").read_bytes() and state_of(pid) not in "ZX"
+        except OSError:
+            return False
+
+
+@contextmanager
+def started(
+    *words: str | bytes | os.PathLike[str],
+    mode: Mode = "subreaper",
+    init: list[str] | None = None,
+    env: dict[str, str] | None = None,
+    **popen: Any,
+) -> Iterator[Started]:
+    """Start `pyinit *words` (or `init` with the words): as PID 1 of a namespace by unshare(1), or as a subreaper.
+
+    stdout is a pipe, stdin /dev/null, unless `popen` says otherwise. In the end every process of it is killed.
+    """
+    marker = f"PYINIT_TEST={uuid.uuid4().hex}"
+    name, _, value = marker.partition("=")
+    command = [*(init or [str(PYINIT)]), *words]
+    if mode == "pid1":
+        need_root()
+        command = [*UNSHARE, *command]
+    popen = {"stdout": subprocess.PIPE, "stdin": subprocess.DEVNULL, **popen}
+    process = subprocess.Popen(command, env={**(os.environ if env is None else env), name: value}, **popen)
+    run = Started(process, process.pid, marker)
+    try:
+        if mode == "pid1":
+            found = wait_until(lambda: children_of(process.pid) or process.poll() is not None, "unshare's child")
+            run.pid = found[0] if isinstance(found, list) else 0
+        yield run
+    finally:
+        for pid in run.alive():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+        wait_until(lambda: not run.alive(), "the end of what the test started")
