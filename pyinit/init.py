@@ -58,7 +58,7 @@ def set_parent_death_signal(signum: int) -> None:
         posix.kill(posix.getpid(), signum)
 
 
-def prctl(option: str, argument: int) -> None:
+def prctl(option: str, argument: int) -> int:
     """prctl(2) by python-prctl, of which only the C half is imported: its Python half takes 3 ms."""
     try:
         import _prctl
@@ -68,11 +68,13 @@ def prctl(option: str, argument: int) -> None:
 
         sys.path += site.getsitepackages()
         import _prctl
-    _prctl.prctl(getattr(_prctl, option), argument)
+    return int(_prctl.prctl(getattr(_prctl, option), argument) or 0)
 
 
 class Init:
     """The life of one main child. Its methods stand in the order in which they are needed."""
+
+    role_of_child = "the command"
 
     def __init__(self, options: "Options", caller: Caller) -> None:
         self.options = options
@@ -101,10 +103,14 @@ class Init:
                 log.error(str(error))
                 posix._exit(error.status)
             self.started()
-        settle({self.options.status_fd, -1 if self.terminal is None else self.terminal})
+        settle(self.descriptors())
         self.loop()
         self.drain()
         posix._exit(self.status)
+
+    def descriptors(self) -> set[int | None]:
+        """The descriptors above 2 that pyinit needs as long as it runs."""
+        return {self.options.status_fd, self.terminal}
 
     def become_command(self) -> "NoReturn":
         """In the child: exec the command."""
@@ -118,7 +124,7 @@ class Init:
     def ended(self, wait_status: int) -> None:
         """The main child has been reaped: from here on its PID and group may be somebody else's."""
         self.status = self.policy.exit_status(wait_status)
-        log.info(f"the command, PID {self.child}, ended: {describe(wait_status)}")
+        log.info(f"{self.role_of_child}, PID {self.child}, ended: {describe(wait_status)}")
         self.report(f'{{"exit-code": {self.status}}}')
         if self.terminal is not None:
             from .terminal import take_back
@@ -141,7 +147,7 @@ class Init:
                 self.kill_descendants()
             elif self.options.pause and siginfo.si_signo in (_signal.SIGTERM, _signal.SIGINT):
                 return
-            elif not self.reaps(siginfo) and self.child:
+            elif not self.takes(siginfo) and self.child:
                 self.forward(siginfo.si_signo)
 
     def next_signal(self, deadline: float | None) -> "_signal.struct_siginfo | None":
@@ -150,8 +156,8 @@ class Init:
             return _signal.sigwaitinfo(self.signals)
         return _signal.sigtimedwait(self.signals, max(deadline - monotonic(), 0.0))
 
-    def reaps(self, siginfo: "_signal.struct_siginfo") -> bool:
-        """Reap if it is SIGCHLD; false if the signal is to be forwarded, as one that was sent by kill(2) is."""
+    def takes(self, siginfo: "_signal.struct_siginfo") -> bool:
+        """Act on a signal that is pyinit's own; false if it is to be forwarded, as a SIGCHLD from kill(2) is."""
         if siginfo.si_signo != SIGCHLD:
             return False
         self.reap()
@@ -285,7 +291,7 @@ class Init:
             siginfo = self.next_signal(deadline)
             if siginfo is None:
                 return False
-            if not self.reaps(siginfo):
+            if not self.takes(siginfo):
                 if self.policy.stops(siginfo.si_signo):
                     return False
                 if outgoing := self.policy.forwarded(siginfo.si_signo):
@@ -359,7 +365,7 @@ class Init:
             return []
 
 
-def settle(keep: set[int]) -> None:
+def settle(keep: set[int | None]) -> None:
     """Hold nothing that a stranger may want back: the working directory, open files; and be called pyinit in ps.
 
     Descriptors 0 to 2 and those in `keep` stay. Without /proc the descriptors are closed by number, and the name is

@@ -1,0 +1,281 @@
+"""The PID namespace of --pid-namespace. Two processes run Init's loop, each in a role of its own:
+
+    the launcher  stays in the caller's PID namespace, forwards every signal as it is, and stops and continues itself
+                  for the shell, because PID 1 can't be stopped from inside
+    the inner     is PID 1 of the new namespace: the ordinary pyinit, with the policy that the options ask for
+
+They talk over a socket: the inner says what the launcher cannot see, and to either of them its end says that the other
+has died. Called by cli, and imported only for this option. See pid_namespaces(7), user_namespaces(7).
+"""
+
+import ctypes
+import errno
+import fcntl
+import posix
+import sys
+from _socket import AF_UNIX, CMSG_SPACE, MSG_DONTWAIT, MSG_PEEK, SO_PASSCRED, SOCK_SEQPACKET, SOL_SOCKET
+
+from . import log
+from .command import Caller, CommandError
+from .init import Init, set_parent_death_signal
+from .policy import OWN_ERROR, Policy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from socket import socket, socketpair
+    from typing import NoReturn
+
+    from .cli import Options
+else:
+    import _signal
+    from _socket import socketpair
+
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000  # <linux/sched.h>
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 0x2, 0x4, 0x8, 0x4000, 0x40000  # <linux/mount.h>
+PR_SET_PDEATHSIG, PR_CAPBSET_READ, PR_CAPBSET_DROP = 1, 23, 24  # <linux/prctl.h>
+UCRED_SIZE = 12  # three ints, the first the PID in the receiver's namespace: SCM_CREDENTIALS in unix(7)
+
+HINTS = {
+    errno.EPERM: "allow user namespaces, or CAP_SYS_ADMIN (docker run --cap-add SYS_ADMIN)",
+    errno.EACCES: "a security module forbids it (AppArmor: docker run --security-opt apparmor=unconfined)",
+    errno.ENOSPC: "the limit on namespaces or their nesting is reached: raise user.max_user_namespaces",
+    errno.EINVAL: "this kernel was built without it",
+    errno.ENOSYS: "this kernel was built without it",
+}
+PROC_HINT = "this container masks parts of /proc: allow a new one (docker run --security-opt systempaths=unconfined)"
+
+
+class StepError(CommandError):
+    """A step of the isolation that the kernel or a container forbids: nothing is started then."""
+
+    def __init__(self, step: str, error: OSError, hint: str = "") -> None:
+        code = errno.errorcode.get(error.errno or 0, "?")
+        hint = hint or HINTS.get(error.errno or 0, "")
+        super().__init__(
+            OWN_ERROR,
+            f"--pid-namespace: {step}: {error.strerror} ({code}){': ' if hint else ''}{hint} (exit {OWN_ERROR})",
+        )
+
+
+def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
+    """Run the command that `options` name in a PID namespace of its own, and exit with its status."""
+    caller = Caller(inherited_mask)
+    if options.parent_death_signal:
+        set_parent_death_signal(options.parent_death_signal)
+    try:
+        forbidden = bounding_set_gaps()
+        in_user_namespace = unshare_pid()
+    except CommandError as error:
+        log.error(str(error))
+        posix._exit(error.status)
+    Launcher(options, caller, forbidden if in_user_namespace else []).run()
+
+
+class Launcher(Init):
+    """The outer process. Its main child is the inner pyinit."""
+
+    role_of_child = "the inner pyinit"
+
+    def __init__(self, options: "Options", caller: Caller, forbidden: list[int]) -> None:
+        super().__init__(options, caller)
+        self.policy = Policy()  # as it is, whatever it is: the inner applies what the options say
+        self.policy.scope = "child"
+        self.forbidden = forbidden
+        self.inner_end, self.socket = socketpair(AF_UNIX, SOCK_SEQPACKET)
+        self.socket.setsockopt(SOL_SOCKET, SO_PASSCRED, 1)
+        # SIGIO for every message, so that sigwaitinfo(2) is all there is to wait for; see F_SETOWN in fcntl(2).
+        fcntl.fcntl(self.socket.fileno(), fcntl.F_SETOWN, posix.getpid())
+        flags = fcntl.fcntl(self.socket.fileno(), fcntl.F_GETFL)
+        fcntl.fcntl(self.socket.fileno(), fcntl.F_SETFL, flags | posix.O_NONBLOCK | fcntl.FASYNC)
+        self.outer_pid = 0  # the command's PID in this namespace, as soon as it exists
+        self.command_ran = False
+        self.can_suspend = posix.getpid() not in (1, posix.getsid(0))
+
+    def become_command(self) -> "NoReturn":
+        """In the child, PID 1 of the new namespace: be the inner pyinit."""
+        self.socket.close()
+        die_with_parent(self.inner_end)
+        isolate(self.forbidden)
+        Inner(self).run()
+
+    def started(self) -> None:
+        """The inner has closed the descriptor of its start: the command runs, or couldn't be started."""
+        self.inner_end.close()
+
+    def descriptors(self) -> set[int | None]:
+        """The descriptors above 2 that the launcher needs as long as it runs."""
+        return {*super().descriptors(), self.socket.fileno()}
+
+    def takes(self, siginfo: "_signal.struct_siginfo") -> bool:
+        """Listen to the inner on SIGIO; one that kill(2) sent is forwarded too."""
+        if siginfo.si_signo != _signal.SIGIO:
+            return super().takes(siginfo)
+        self.listen()
+        return siginfo.si_code > 0
+
+    def listen(self) -> None:
+        """Act on what the inner has said since the last time."""
+        while True:
+            try:
+                message, ancillary, _, _ = self.socket.recvmsg(64, CMSG_SPACE(UCRED_SIZE), MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            if not message:  # the inner has ended, and SIGCHLD says so too
+                return
+            word, *numbers = message.split()
+            if word == b"pid":
+                self.outer_pid = int.from_bytes(ancillary[0][2][:4], sys.byteorder)
+            elif word == b"runs":
+                self.command_runs(int(numbers[0]))
+            elif word == b"stop" and not self.suspend(int(numbers[0]), job=numbers[1] == b"1"):
+                self.deliver(_signal.SIGCONT)  # nobody could continue us: as if nothing had happened
+
+    def command_runs(self, inner_pid: int) -> None:
+        """The command's exec has happened."""
+        self.command_ran = True
+        log.info(
+            f"{self.options.command[0]} runs as PID {inner_pid} in its namespace, PID {self.outer_pid} in this one"
+        )
+        namespace = posix.stat("/proc/self/ns/pid_for_children").st_ino
+        self.report(f'{{"child-pid": {self.outer_pid}, "pid-namespace": {namespace}}}')
+
+    def forward(self, signum: int) -> None:
+        """To the inner, which acts on it; the terminal is handed to it here."""
+        if signum == _signal.SIGCONT and self.terminal is not None:
+            from .terminal import hand_over
+
+            hand_over(self.terminal, self.child)
+        self.deliver(signum)
+
+    def ended(self, wait_status: int) -> None:
+        """The inner has ended, and every process of the namespace with it."""
+        self.listen()
+        if not self.command_ran:
+            self.options.status_fd = -1
+        super().ended(wait_status)
+
+    def drain(self) -> None:
+        """Nothing: the kernel has ended all that was left in the namespace."""
+
+
+class Inner(Init):
+    """PID 1 of the new namespace."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        super().__init__(launcher.options, launcher.caller)
+        self.options.status_fd = -1  # the launcher's
+        self.socket = launcher.inner_end
+        self.can_suspend = launcher.can_suspend
+
+    def descriptors(self) -> set[int | None]:
+        """The descriptors above 2 that the inner needs as long as it runs."""
+        return {*super().descriptors(), self.socket.fileno()}
+
+    def become_command(self) -> "NoReturn":
+        """In the child: let the kernel tell the launcher our PID over there, then exec the command."""
+        self.socket.send(b"pid")
+        super().become_command()
+
+    def started(self) -> None:
+        """The command's exec has happened; the launcher says so."""
+        self.socket.send(b"runs %d" % self.child)
+
+    def suspend(self, signum: int, *, job: bool) -> bool:
+        """Have the launcher stop; false: nobody could continue it."""
+        from .terminal import take_back
+
+        if not self.can_suspend:
+            return False
+        if self.terminal is not None:
+            take_back(self.terminal, self.child)
+        self.socket.send(b"stop %d %d" % (signum, job))
+        return True
+
+
+def unshare_pid() -> bool:
+    """Have the next child be PID 1 of a new namespace; true: in a new user namespace, for want of privileges."""
+    try:
+        unshare(CLONE_NEWPID)
+        return False
+    except OSError as error:
+        if error.errno != errno.EPERM:
+            raise StepError("unshare(CLONE_NEWPID)", error) from None
+    uid, gid = posix.geteuid(), posix.getegid()
+    try:
+        unshare(CLONE_NEWUSER | CLONE_NEWPID)
+    except OSError as error:
+        raise StepError("unshare(CLONE_NEWUSER | CLONE_NEWPID)", error) from None
+    # Without CAP_SETGID outside, a group may be mapped only where setgroups(2) is denied.
+    for name, content in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        try:
+            fd = posix.open(f"/proc/self/{name}", posix.O_WRONLY | posix.O_CLOEXEC)
+            posix.write(fd, content.encode())
+            posix.close(fd)
+        except OSError as error:
+            raise StepError(f"write to /proc/self/{name}", error) from None
+    return True
+
+
+def bounding_set_gaps() -> list[int]:
+    """The capabilities that nothing started by the caller can have: a new user namespace would hand them out again."""
+    gaps = []
+    for capability in range(64):
+        try:
+            if not libc("prctl", PR_CAPBSET_READ, capability):
+                gaps.append(capability)
+        except OSError:  # EINVAL: the kernel knows no more
+            break
+    return gaps
+
+
+def die_with_parent(socket: "socket") -> None:
+    """Be killed with the launcher, however it dies; see PR_SET_PDEATHSIG in prctl(2)."""
+    libc("prctl", PR_SET_PDEATHSIG, _signal.SIGKILL)
+    # It may have died before. Its end of the socket was closed then, and is closed before the signal is sent otherwise.
+    try:
+        if not socket.recv(1, MSG_PEEK | MSG_DONTWAIT):
+            posix._exit(OWN_ERROR)
+    except BlockingIOError:
+        pass
+
+
+def isolate(forbidden: list[int]) -> None:
+    """Mount a /proc of the new namespace, seen by nobody outside; give back what a user namespace gave too much."""
+    try:
+        unshare(CLONE_NEWNS)
+    except OSError as error:
+        raise StepError("unshare(CLONE_NEWNS)", error) from None
+    try:
+        mount(b"none", b"/", b"none", MS_REC | MS_PRIVATE)
+    except OSError as error:
+        raise StepError("mount(MS_REC | MS_PRIVATE) on /", error) from None
+    try:
+        mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    except OSError as error:
+        raise StepError("mount a new /proc", error, PROC_HINT if error.errno == errno.EPERM else "") from None
+    for capability in forbidden:
+        libc("prctl", PR_CAPBSET_DROP, capability)
+
+
+def unshare(flags: int) -> None:
+    """unshare(2); OSError."""
+    if hasattr(posix, "unshare"):  # Python 3.12
+        posix.unshare(flags)
+    else:
+        libc("unshare", flags)
+
+
+def mount(source: bytes, target: bytes, kind: bytes, flags: int) -> None:
+    """mount(2) without data; OSError."""
+    libc("mount", source, target, kind, flags, None)
+
+
+def libc(function: str, *arguments: bytes | int | None) -> int:
+    """Call a function of the C library that returns an int; OSError where that is -1."""
+    words = [ctypes.c_ulong(argument) if isinstance(argument, int) else argument for argument in arguments]
+    result = int(getattr(ctypes.CDLL(None, use_errno=True), function)(*words))
+    if result == -1:
+        code = ctypes.get_errno()
+        raise OSError(code, posix.strerror(code))
+    return result
