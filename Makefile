@@ -11,7 +11,7 @@ SOURCES := $(wildcard pyinit/*.py pyinit/bin/*) setup.cfg pyproject.toml
 .PHONY: demo test lint bench clean
 
 demo: $(VENV)/pyinit
-	@$(VENV)/bin/python tests/demo.py
+	@$(VENV)/bin/python -m tests.demo
 
 test: $(VENV)/pyinit $(VENV)/tools lint
 	$(call packages,$(TEST_PACKAGES) $(ENGINE_PACKAGES))

@@ -83,7 +83,10 @@ def _child(caller: Caller, run: "Callable[[], NoReturn]", report_fd: int) -> "No
     try:
         posix.setpgid(0, 0)
         if caller.foreground and caller.terminal is not None:
-            posix.tcsetpgrp(caller.terminal, posix.getpgrp())  # SIGTTOU is blocked: it cannot stop us
+            try:
+                posix.tcsetpgrp(caller.terminal, posix.getpgrp())  # SIGTTOU is blocked: it cannot stop us
+            except OSError:
+                pass  # EIO, ENOTTY: the terminal has just hung up, which the command will hear of
         run()
     except CommandError as error:
         report = f"{error.status} {error}"

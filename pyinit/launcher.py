@@ -137,8 +137,11 @@ class Launcher(Init):
         log.info(
             f"{self.options.command[0]} runs as PID {inner_pid} in its namespace, PID {self.outer_pid} in this one"
         )
-        namespace = posix.stat("/proc/self/ns/pid_for_children").st_ino
-        self.report(f'{{"child-pid": {self.outer_pid}, "pid-namespace": {namespace}}}')
+        try:
+            namespace = f', "pid-namespace": {posix.stat("/proc/self/ns/pid_for_children").st_ino}'
+        except OSError:  # /proc is missing outside
+            namespace = ""
+        self.report(f'{{"child-pid": {self.outer_pid}{namespace}}}')
 
     def forward(self, signum: int) -> None:
         """To the inner, which acts on it; the terminal is handed to it here."""

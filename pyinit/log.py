@@ -8,6 +8,7 @@ or a closed descriptor loses the message and nothing else.
 import posix
 from _stat import S_ISCHR, S_ISFIFO, S_ISREG
 
+LONGEST_LINE = 4096  # PIPE_BUF: what poll(2) promises a pipe to have room for
 ERROR, WARNING, INFO, DEBUG = -1, 0, 1, 2
 
 level = WARNING
@@ -55,12 +56,12 @@ def debug(message: str) -> None:
 
 def _say(severity: int, message: str) -> None:
     if severity <= level and stderr_open:
-        line = " ".join(message.splitlines())
-        write(2, f"pyinit: {line}\n".encode(errors="surrogateescape"))
+        line = f"pyinit: {' '.join(message.splitlines())}".encode(errors="surrogateescape")
+        write(2, line[: LONGEST_LINE - 1] + b"\n")
 
 
 def write(fd: int, line: bytes) -> None:
-    """Write `line`, shorter than PIPE_BUF, to `fd` if that can be done at once; else it is lost. See write(2)."""
+    """Write `line`, no longer than LONGEST_LINE, to `fd` if that can be done at once; else it is lost. See write(2)."""
     try:
         mode = posix.fstat(fd).st_mode
         if S_ISREG(mode):

@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
-import pytest
-
 Value = TypeVar("Value")
 Mode = Literal["pid1", "subreaper"]
 
@@ -28,6 +26,8 @@ UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 
 def missing(what: str) -> NoReturn:
     """Skip this test because `what` is not there; in CI, where all of it must be there, fail."""
+    import pytest  # not at the top: the demo uses this module too, and is not a test
+
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI must have it: {what}")
     pytest.skip(what)

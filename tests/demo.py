@@ -1,0 +1,70 @@
+"""What pyinit is for, shown: one command as PID 1 of a PID namespace, alone and behind pyinit. See `make demo`.
+
+Without pyinit the namespace is made by unshare(1), with it by `pyinit --pid-namespace`: no container engine is needed.
+"""
+
+import os
+import signal
+import subprocess
+import time
+
+from tests.harness import PYINIT, UNSHARE, children_of, started, state_of, status_of, wait_until
+
+ORPHANS = 20
+PATIENCE = 2.0  # seconds; docker stop waits ten, then sends SIGKILL
+AS_USER = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+WITHOUT = [*UNSHARE, *AS_USER]
+WITH = [str(PYINIT), "--pid-namespace", "--"]
+# Each outer sh ends at once: the inner one, still asleep, is an orphan from then on.
+LEAVE_ORPHANS = f"""for i in $(seq {ORPHANS}); do sh -c '(sleep 0.1; echo gone) &'; done; exec sleep 1000"""
+
+
+def main() -> None:
+    print(f"What a command does as PID 1 of a container:{'':13}alone{'':17}behind pyinit\n")
+    row(f"zombies left by {ORPHANS} orphans", zombies(WITHOUT), zombies(WITH))
+    row('SIGTERM to /bin/sh -c "sleep 1000; true"', stop(WITHOUT), stop(WITH))
+    print("\nOne process, two PIDs: `pyinit --pid-namespace -- sh -c ps`, and the same from outside.\n")
+    show_both_sides()
+
+
+def row(what: str, alone: str, behind: str) -> None:
+    print(f"  {what:<54} {alone:<21} {behind}")
+
+
+def zombies(init: list[str]) -> str:
+    """How many zombies PID 1 of the namespace has when its orphans have all ended."""
+    with started("sh", "-c", LEAVE_ORPHANS, init=init) as run:
+        first = wait_until(lambda: children_of(run.pid))[0]
+        for _ in range(ORPHANS):
+            run.line()
+        living = 0 if init is WITHOUT else 1  # behind pyinit the command itself is a child of PID 1
+        wait_until(lambda: sum(state_of(pid) not in ("", "Z") for pid in children_of(first)) == living)
+        return str(sum(state_of(pid) == "Z" for pid in children_of(first)))
+
+
+def stop(init: list[str]) -> str:
+    """What SIGTERM does to a shell that waits for its command."""
+    with started("/bin/sh", "-c", "echo up; sleep 1000; true", init=init) as run:
+        run.line()
+        # Without pyinit, unshare(1) is outside and does not pass the signal on: it goes to PID 1 directly.
+        pid = run.pid if init is WITH else wait_until(lambda: children_of(run.pid))[0]
+        began = time.monotonic()
+        os.kill(pid, signal.SIGTERM)
+        try:
+            run.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            return f"ignored for {PATIENCE:g} s"
+        return f"ends in {(time.monotonic() - began) * 1000:.0f} ms"
+
+
+def show_both_sides() -> None:
+    with started("sh", "-c", "ps -o pid,ppid,comm; echo; exec sleep 1000", init=WITH) as run:
+        while line := run.line().rstrip():
+            print(f"  inside   {line.decode()}")
+        inner = run.main_child()
+        command = children_of(inner)[0]
+        print(f"\n  outside  launcher: PID {run.pid}; PID 1 of the namespace: {inner}; the command: {command}")
+        print(f"  outside  /proc/{command}/status: NSpid: {status_of(command)['NSpid']}")
+
+
+main()
