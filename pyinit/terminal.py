@@ -23,13 +23,15 @@ def hand_over(terminal: int, pgid: int) -> bool:
 
 def take_back(terminal: int, pgid: int) -> None:
     """Make pyinit's own group the foreground group if `pgid` is, or if the one that is has no process left."""
-    if not _move(terminal, pgid, posix.getpgrp()):
-        try:
-            posix.killpg(posix.tcgetpgrp(terminal), 0)
-        except ProcessLookupError:
-            _move(terminal, posix.tcgetpgrp(terminal), posix.getpgrp())
-        except OSError:
-            pass  # EPERM: it lives, as another user; EIO, ENOTTY: the terminal has hung up
+    if _move(terminal, pgid, posix.getpgrp()):
+        return
+    try:
+        foreground = posix.tcgetpgrp(terminal)
+        posix.killpg(foreground, 0)
+    except ProcessLookupError:
+        _move(terminal, foreground, posix.getpgrp())
+    except OSError:
+        pass  # EPERM: it lives, as another user; EIO, ENOTTY: the terminal has hung up
 
 
 def _move(terminal: int, origin: int, destination: int) -> bool:
