@@ -43,6 +43,7 @@ HINTS = {
     errno.EINVAL: "this kernel was built without it",
     errno.ENOSYS: "this kernel was built without it",
 }
+ROOT_HINT = "/ is no mount point here, as in a chroot: bind-mount it onto itself first"
 PROC_HINT = "this container masks parts of /proc: allow a new one (docker run --security-opt systempaths=unconfined)"
 
 
@@ -252,7 +253,7 @@ def isolate(forbidden: list[int]) -> None:
     try:
         mount(b"none", b"/", b"none", MS_REC | MS_PRIVATE)
     except OSError as error:
-        raise StepError("mount(MS_REC | MS_PRIVATE) on /", error) from None
+        raise StepError("mount(MS_PRIVATE) on /", error, ROOT_HINT if error.errno == errno.EINVAL else "") from None
     try:
         mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     except OSError as error:
