@@ -138,7 +138,11 @@ class Init:
             log.write(self.options.status_fd, f"{document}\n".encode())
 
     def loop(self) -> None:
-        """Forward and reap until the main child has ended; with --pause until SIGTERM or SIGINT."""
+        """Forward and reap until the main child has ended; with --pause until SIGTERM or SIGINT.
+
+        Reaping follows every signal, not only SIGCHLD: sigwaitinfo(2) takes the lowest number first, and a flood of
+        SIGHUP would keep SIGCHLD waiting for ever.
+        """
         while self.child or self.options.pause:
             siginfo = self.next_signal(self.kill_at)
             if siginfo is None:
@@ -149,6 +153,7 @@ class Init:
                 return
             elif not self.takes(siginfo) and self.child:
                 self.forward(siginfo.si_signo)
+            self.reap()
 
     def next_signal(self, deadline: float | None) -> "_signal.struct_siginfo | None":
         """The next signal; None: the deadline (a time of monotonic()) came first. See sigwaitinfo(2)."""
@@ -157,14 +162,12 @@ class Init:
         return _signal.sigtimedwait(self.signals, max(deadline - monotonic(), 0.0))
 
     def takes(self, siginfo: "_signal.struct_siginfo") -> bool:
-        """Act on a signal that is pyinit's own; false if it is to be forwarded, as a SIGCHLD from kill(2) is."""
-        if siginfo.si_signo != SIGCHLD:
-            return False
-        self.reap()
-        return siginfo.si_code > 0
+        """Whether a signal is pyinit's own: SIGCHLD, but not one that was sent by kill(2). See sigaction(2)."""
+        return siginfo.si_signo == SIGCHLD and siginfo.si_code > 0
 
     def reap(self) -> None:
         """Reap whatever has ended: one SIGCHLD may stand for many deaths. See waitpid(2)."""
+        self.childless = False
         try:
             while (ended := posix.waitpid(-1, self.wait_flags))[0]:
                 pid, wait_status = ended
@@ -291,11 +294,12 @@ class Init:
             siginfo = self.next_signal(deadline)
             if siginfo is None:
                 return False
-            if not self.takes(siginfo):
-                if self.policy.stops(siginfo.si_signo):
-                    return False
-                if outgoing := self.policy.forwarded(siginfo.si_signo):
-                    self.signal_descendants(outgoing)
+            if self.policy.stops(siginfo.si_signo):
+                return False
+            outgoing = self.policy.forwarded(siginfo.si_signo)
+            if outgoing and not self.takes(siginfo):
+                self.signal_descendants(outgoing)
+            self.reap()
         return True
 
     def kill_all(self) -> None:

@@ -109,7 +109,7 @@ class Launcher(Init):
         return {*super().descriptors(), self.socket.fileno()}
 
     def takes(self, siginfo: "_signal.struct_siginfo") -> bool:
-        """Listen to the inner on SIGIO; one that kill(2) sent is forwarded too."""
+        """Listen to the inner on SIGIO, which is the launcher's own then, unless it was sent by kill(2)."""
         if siginfo.si_signo != _signal.SIGIO:
             return super().takes(siginfo)
         self.listen()

@@ -14,6 +14,9 @@ else:
     import _signal
 
 
+MOST_WALKS = 100  # where what forks runs as another user and cannot be stopped
+
+
 class NoProcError(Exception):
     """/proc cannot be read, so descendants cannot be found."""
 
@@ -72,7 +75,10 @@ def kill_descendants() -> None:
     killed makes room for the next where the number of processes is bounded. NoProcError as in descendants().
     """
     stopped: set[int] = set()
-    while fresh := [pid for pid in descendants() if pid not in stopped]:
+    for _ in range(MOST_WALKS):
+        fresh = [pid for pid in descendants() if pid not in stopped]
+        if not fresh:
+            break
         send([_signal.SIGSTOP], fresh, stopped)
         stopped.update(fresh)
     send([_signal.SIGKILL], stopped, stopped)
