@@ -15,8 +15,8 @@ PATIENCE = 2.0  # seconds; docker stop waits ten, then sends SIGKILL
 AS_USER = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
 WITHOUT = [*UNSHARE, *AS_USER]
 WITH = [str(PYINIT), "--pid-namespace", "--"]
-# Each outer sh ends at once: the inner one, still asleep, is an orphan from then on.
-LEAVE_ORPHANS = f"""for i in $(seq {ORPHANS}); do sh -c '(sleep 0.1; echo gone) &'; done; exec sleep 1000"""
+# Each outer sh ends at once: the inner one, which reads until the demo closes the pipe, is an orphan from then on.
+LEAVE_ORPHANS = f"exec 3<&0; for i in $(seq {ORPHANS}); do sh -c '(read line <&3; echo gone) &'; done; exec sleep 1000"
 
 
 def main() -> None:
@@ -33,13 +33,16 @@ def row(what: str, alone: str, behind: str) -> None:
 
 def zombies(init: list[str]) -> str:
     """How many zombies PID 1 of the namespace has when its orphans have all ended."""
-    with started("sh", "-c", LEAVE_ORPHANS, init=init) as run:
-        first = wait_until(lambda: children_of(run.pid))[0]
+    with started("sh", "-c", LEAVE_ORPHANS, init=init, stdin=subprocess.PIPE) as run:
+        first = run.main_child()
+        command = first if init is WITHOUT else wait_until(lambda: children_of(first))[0]
+        wait_until(lambda: status_of(command)["Name"] == "sleep")
+        run.close_stdin()
         for _ in range(ORPHANS):
             run.line()
-        living = 0 if init is WITHOUT else 1  # behind pyinit the command itself is a child of PID 1
-        wait_until(lambda: sum(state_of(pid) not in ("", "Z") for pid in children_of(first)) == living)
-        return str(sum(state_of(pid) == "Z" for pid in children_of(first)))
+        orphans = [pid for pid in children_of(first) if pid != command]
+        wait_until(lambda: all(state_of(pid) in ("", "Z") for pid in orphans))
+        return str(sum(state_of(pid) == "Z" for pid in orphans))
 
 
 def stop(init: list[str]) -> str:
@@ -47,7 +50,7 @@ def stop(init: list[str]) -> str:
     with started("/bin/sh", "-c", "echo up; sleep 1000; true", init=init) as run:
         run.line()
         # Without pyinit, unshare(1) is outside and does not pass the signal on: it goes to PID 1 directly.
-        pid = run.pid if init is WITH else wait_until(lambda: children_of(run.pid))[0]
+        pid = run.pid if init is WITH else run.main_child()
         began = time.monotonic()
         os.kill(pid, signal.SIGTERM)
         try:

@@ -98,6 +98,11 @@ class Started:
         """What is on its stdout, to the end; it has ended then."""
         return self.process.communicate(timeout=deadline)[0]
 
+    def close_stdin(self) -> None:
+        """End of file for what reads a pipe made with stdin=PIPE."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
     def line(self) -> bytes:
         """The next line of its stdout."""
         assert self.process.stdout is not None
