@@ -7,6 +7,13 @@ or a closed descriptor loses the message and nothing else.
 
 import posix
 from _stat import S_ISCHR, S_ISFIFO, S_ISREG
+from errno import EFBIG, EPIPE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal
 
 LONGEST_LINE = 4096  # PIPE_BUF: what poll(2) promises a pipe to have room for
 ERROR, WARNING, INFO, DEBUG = -1, 0, 1, 2
@@ -68,8 +75,9 @@ def write(fd: int, line: bytes) -> None:
             posix.write(fd, line)
         elif not ((S_ISFIFO(mode) or S_ISCHR(mode)) and _write_to_own_description(fd, line)):
             _write_if_ready(fd, line)
-    except OSError:
-        pass  # EPIPE, ENOSPC, EBADF, EIO: nobody can read it
+    except OSError as error:  # ENOSPC, EBADF, EIO: nobody can read it
+        if error.errno in (EPIPE, EFBIG):  # these two bring a signal, which is pending now, and which nobody sent
+            _signal.sigtimedwait((_signal.SIGPIPE, _signal.SIGXFSZ), 0)
 
 
 def _write_to_own_description(fd: int, line: bytes) -> bool:
