@@ -1,7 +1,8 @@
 # make demo: what pyinit is for, shown.  make test: everything checked.  make bench: measured beside its peers.
 # Each installs what it needs: Debian packages where this is root on a Debian, and Python packages in .venv.
 
-PYTHON ?= python3
+# The system's python3 where there is one: a version manager's lies in a home that no other user can read.
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
 BUILD_PACKAGES := gcc libc6-dev libcap-dev python3-dev python3-venv procps util-linux
 TEST_PACKAGES := tini dumb-init catatonit bubblewrap bash dash busybox less vim-tiny strace

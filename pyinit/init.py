@@ -93,6 +93,7 @@ class Init:
         # Without a terminal nobody asks whether the main child has stopped.
         self.wait_flags = posix.WNOHANG if caller.terminal is None else posix.WNOHANG | posix.WUNTRACED
         self.signals = _signal.valid_signals()
+        self.tells_of_orphans = options.warn_on_reap or log.level >= log.DEBUG
 
     def run(self) -> "NoReturn":
         """Start the command, see it through, drain, exit."""
@@ -124,7 +125,8 @@ class Init:
     def ended(self, wait_status: int) -> None:
         """The main child has been reaped: from here on its PID and group may be somebody else's."""
         self.status = self.policy.exit_status(wait_status)
-        log.info(f"{self.role_of_child}, PID {self.child}, ended: {describe(wait_status)}")
+        if log.level >= log.INFO:
+            log.info(f"{self.role_of_child}, PID {self.child}, ended: {describe(wait_status)}")
         self.report(f'{{"exit-code": {self.status}}}')
         if self.terminal is not None:
             from .terminal import take_back
@@ -166,29 +168,36 @@ class Init:
         return siginfo.si_signo == SIGCHLD and siginfo.si_code > 0
 
     def reap(self) -> None:
-        """Reap whatever has ended: one SIGCHLD may stand for many deaths. See waitpid(2)."""
+        """Reap whatever has ended: one SIGCHLD may stand for many deaths. See waitpid(2).
+
+        A container may lose thousands of orphans a second, hence the local names.
+        """
         self.childless = False
+        waitpid, flags, quiet = posix.waitpid, self.wait_flags, not (self.tells_of_orphans or self.names)
         try:
-            while (ended := posix.waitpid(-1, self.wait_flags))[0]:
+            while (ended := waitpid(-1, flags))[0]:
                 pid, wait_status = ended
-                if posix.WIFSTOPPED(wait_status):
-                    if pid == self.child:
+                if pid == self.child:
+                    if posix.WIFSTOPPED(wait_status):
                         self.child_stopped(posix.WSTOPSIG(wait_status))
-                elif pid == self.child:
-                    self.ended(wait_status)
+                    else:
+                        self.ended(wait_status)
                 else:
                     self.reaped += 1
-                    self.tell_of_orphan(pid, wait_status)
+                    if not quiet:
+                        self.tell_of_orphan(pid, wait_status)
         except ChildProcessError:
             self.childless = True
 
     def tell_of_orphan(self, pid: int, wait_status: int) -> None:
         """With -w, -vv or, in a drain, -v."""
+        if posix.WIFSTOPPED(wait_status):
+            return
         if self.options.warn_on_reap:
             log.warning(f"reaped orphan PID {pid}: {describe(wait_status)}")
         elif pid in self.names:
             log.info(f"PID {pid} ({self.names[pid]}) went: {describe(wait_status)}")
-        elif log.level >= log.DEBUG:
+        else:
             log.debug(f"reaped orphan PID {pid}: {describe(wait_status)}")
 
     def forward(self, signum: int) -> None:
@@ -312,7 +321,7 @@ class Init:
                 return
             if self.reaped > reaped:
                 give_up = monotonic() + CANNOT_DIE
-        left = ", ".join(f"{pid} ({name}, state {state})" for pid, name, state in self.who_is_left(10))
+        left = ", ".join(f"{pid} ({name}, state {state})" for pid, name, state in self.who_is_left()[:10])
         log.warning(f"left behind, because SIGKILL does not end it: PID {left or 'unknown'}")
 
     def signal_descendants(self, *signums: int) -> None:
@@ -359,14 +368,15 @@ class Init:
             more = ", ..." if len(self.names) > 10 else ""
             log.info(f"still there: {len(self.names)}: PID {few}{more}")
 
-    def who_is_left(self, most: int | None = None) -> "list[tuple[int, str, str]]":
-        """PID, name and state of the descendants, `most` of them at the most; none where there is no /proc."""
+    def who_is_left(self) -> "list[tuple[int, str, str]]":
+        """PID, name and state of the living descendants; none where there is no /proc."""
         from . import processes
 
         try:
-            return [(pid, processes.name(pid), processes.state(pid)) for pid in processes.descendants()[:most]]
+            everyone = [(pid, processes.name(pid), processes.state(pid)) for pid in processes.descendants()]
         except processes.NoProcError:
             return []
+        return [(pid, name, state) for pid, name, state in everyone if state not in "ZX"]
 
 
 def settle(keep: set[int | None]) -> None:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 else:
     import _signal
 
-
 MOST_WALKS = 100  # where what forks runs as another user and cannot be stopped
 
 
@@ -22,7 +21,7 @@ class NoProcError(Exception):
 
 
 def descendants() -> list[int]:
-    """The PIDs of all live descendants of the calling process, parents first; zombies are left out.
+    """The PIDs of all descendants of the calling process, parents first, zombies too.
 
     One walk is no snapshot: the child of a process that ended meanwhile may be missing, and is found by the next walk.
     NoProcError where there is no /proc.
@@ -42,8 +41,8 @@ def _walk_children(own: int) -> list[int]:
         except OSError:
             continue
         for task in tasks:
-            family += map(int, (_read(f"/proc/{pid}/task/{task}/children") or b"").split())
-    return [pid for pid in family[1:] if (state := _state_and_parent(pid)) and state[0] not in b"ZX"]
+            family += map(int, (_read(f"/proc/{pid}/task/{task}/children", long=True) or b"").split())
+    return family[1:]
 
 
 def _walk_parents(own: int) -> list[int]:
@@ -52,20 +51,15 @@ def _walk_parents(own: int) -> list[int]:
         pids = [int(name) for name in posix.listdir("/proc") if name.isdigit()]
     except OSError as error:
         raise NoProcError(error.strerror) from None
-    children: dict[int, list[int]] = {}
-    zombies = set()
-    for pid in pids:
-        if found := _state_and_parent(pid):
-            state, parent = found
-            children.setdefault(parent, []).append(pid)
-            if state in b"ZX":
-                zombies.add(pid)
     if not pids:
         raise NoProcError("nothing is mounted there")
+    children: dict[int, list[int]] = {}
+    for pid in pids:
+        children.setdefault(_state_and_parent(pid)[1], []).append(pid)
     family = [own]
     for pid in family:  # grows while it is walked
         family += children.get(pid, ())
-    return [pid for pid in family[1:] if pid not in zombies]
+    return family[1:]
 
 
 def kill_descendants() -> None:
@@ -88,29 +82,39 @@ def send(signums: "Iterable[int]", pids: "Collection[int]", family: "Collection[
     """Send the signals to each of `pids` whose parent is still one of them, of `family`, or pyinit.
 
     Only pyinit's own children keep their PIDs until pyinit reaps them. Any other PID may have been given to a stranger
-    since the walk, so the process is pinned by a pidfd and its parent looked at again before it gets a signal. See
+    since the walk, so that process is pinned by a pidfd and its parent looked at again before it gets a signal. See
     pidfd_send_signal(2).
     """
-    parents = {posix.getpid(), *pids, *family}
+    own = posix.getpid()
+    parents = {own, *pids, *family}
     for pid in pids:
+        parent = _state_and_parent(pid)[1]
         try:
-            pidfd = posix.pidfd_open(pid)
-        except ProcessLookupError:
-            continue
-        except OSError:  # ENOSYS before Linux 5.3, EPERM by a seccomp filter: what is left is the shorter race
-            pidfd = None
-        try:
-            found = _state_and_parent(pid)
-            for signum in signums if found and found[1] in parents else ():
-                if pidfd is None:
+            if parent == own:
+                for signum in signums:
                     posix.kill(pid, signum)
-                else:
-                    _signal.pidfd_send_signal(pidfd, signum)
+            elif parent in parents:
+                _send_pinned(signums, pid, parents)
         except OSError:
             pass  # ESRCH: it has just ended; EPERM: it runs as another user
-        finally:
-            if pidfd is not None:
-                posix.close(pidfd)
+
+
+def _send_pinned(signums: "Iterable[int]", pid: int, parents: "Collection[int]") -> None:
+    """Send the signals to `pid`, or to nobody if its parent is none of `parents`."""
+    try:
+        pidfd = posix.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    except OSError:  # ENOSYS before Linux 5.3, EPERM by a seccomp filter: what is left is a short race
+        for signum in signums:
+            posix.kill(pid, signum)
+        return
+    try:
+        if _state_and_parent(pid)[1] in parents:
+            for signum in signums:
+                _signal.pidfd_send_signal(pidfd, signum)
+    finally:
+        posix.close(pidfd)
 
 
 def name(pid: int) -> str:
@@ -119,29 +123,29 @@ def name(pid: int) -> str:
 
 
 def state(pid: int) -> str:
-    """The state of `pid` as one letter, such as D; `?` where that cannot be read."""
-    found = _state_and_parent(pid)
-    return found[0].decode() if found else "?"
+    """The state of `pid` as one letter, such as D or Z; X where it has gone."""
+    return _state_and_parent(pid)[0]
 
 
-def _state_and_parent(pid: int) -> tuple[bytes, int] | None:
-    """Fields 3 and 4 of /proc/PID/stat. Field 2, in parentheses, may hold anything, parentheses too."""
+def _state_and_parent(pid: int) -> tuple[str, int]:
+    """Fields 3 and 4 of /proc/PID/stat; X and 0 where it has gone."""
     stat = _read(f"/proc/{pid}/stat")
     if not stat:
-        return None
-    fields = stat[stat.rindex(b")") + 2 :].split(None, 2)
-    return fields[0], int(fields[1])
+        return "X", 0
+    fields = stat[stat.rindex(b")") + 2 :].split(None, 2)  # field 2, in parentheses, may hold anything
+    return fields[0].decode(), int(fields[1])
 
 
-def _read(path: str) -> bytes | None:
-    """The whole of a file of /proc; None where it is not there (any more)."""
+def _read(path: str, *, long: bool = False) -> bytes | None:
+    """A file of /proc, `long` or such that one read(2) is enough; None where it is not there (any more)."""
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
         return None
     try:
-        content = b""
-        while chunk := posix.read(fd, 65536):
+        content = chunk = posix.read(fd, 65536)
+        while long and chunk:
+            chunk = posix.read(fd, 65536)
             content += chunk
         return content
     except OSError:  # ESRCH: it ended between open and read
