@@ -1,22 +1,21 @@
-"""The command line: argv and the environment become Options; usage, help and their errors.
+"""The command line: argv and the environment become Options, and errors one line on stderr.
 
-Called by the script pyinit/bin/pyinit. OPTIONS is the one table that parsing, --help and the README's table are made
-from. Parsed by hand: getopt costs 8 ms of the start, argparse 10.
+Called by the script pyinit/bin/pyinit, with every signal blocked. What the options are is in the module options.
 """
 
 import posix
 import sys
 
 from . import log
-from .policy import OWN_ERROR, Policy, signal_number
+from .policy import OWN_ERROR, Policy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal as _signal
     from collections.abc import Callable
     from typing import NoReturn
-else:
-    import _signal
+
+# What holds options in the environment, besides the command line.
+VARIABLES = (b"PYINIT_OPTIONS", b"TINI_VERBOSITY", b"DUMB_INIT_DEBUG", b"DUMB_INIT_SETSID")
 
 
 class UsageError(Exception):
@@ -41,25 +40,15 @@ class Options:
         self.prints: Callable[[], str] | None = None
 
 
-class Option:
-    """A row of the table: `letter` and `name` as typed, `value` its placeholder or "", `peers` who else has it."""
-
-    __slots__ = ("apply", "letter", "meaning", "name", "peers", "value")
-
-    def __init__(
-        self, letter: str, name: str, value: str, peers: str, apply: "Callable[[Options, str], None]", meaning: str
-    ) -> None:
-        self.letter, self.name, self.value = letter, name, value
-        self.peers, self.apply, self.meaning = peers, apply, meaning
-
-
 def main(inherited_mask: "set[int]") -> "NoReturn":
     """Run pyinit to its end with the words of sys.argv; `inherited_mask` is the signal mask it was started with."""
     log.start(log.WARNING)
     try:
         options = parse(sys.argv[1:], posix.environ)
         if options.prints:
-            _print(options.prints(), inherited_mask)
+            from .options import print_and_exit
+
+            print_and_exit(options.prints(), inherited_mask)
         log.start(options.verbosity)
         if options.pid_namespace:
             from .launcher import run
@@ -79,8 +68,13 @@ def parse(words: list[str], environ: dict[bytes, bytes]) -> Options:
     UsageError where they don't make sense.
     """
     options = Options()
-    _read_environment(options, environ)
-    options.command = _read_options(options, words)
+    has_option = bool(words) and words[0].startswith("-") and words[0] != "--"
+    if has_option or any(variable in environ for variable in VARIABLES):
+        from .options import read  # 60 kB and 0.4 ms that `pyinit -- command` does without
+
+        options.command = read(options, words, environ)
+    else:
+        options.command = words[1:] if words[:1] == ["--"] else words
     if options.prints:
         return options
     if options.pause and options.command:
@@ -88,224 +82,3 @@ def parse(words: list[str], environ: dict[bytes, bytes]) -> Options:
     if not options.pause and not options.command:
         raise UsageError("no command given")
     return options
-
-
-def _read_environment(options: Options, environ: dict[bytes, bytes]) -> None:
-    """What tini and dumb-init take from the environment, then PYINIT_OPTIONS."""
-    # TINI_SUBREAPER and TINI_KILL_PROCESS_GROUP ask for what pyinit always does.
-    verbosity = environ.get(b"TINI_VERBOSITY", b"")
-    if verbosity.isdigit():  # tini's 1, its default, is warnings
-        options.verbosity = int(verbosity) - 1
-    if environ.get(b"DUMB_INIT_DEBUG") == b"1":
-        options.verbosity = log.INFO
-    if environ.get(b"DUMB_INIT_SETSID") == b"0":
-        options.policy.scope = "child"
-    words = environ.get(b"PYINIT_OPTIONS", b"").decode(errors="surrogateescape").split()
-    try:
-        rest = _read_options(options, words)
-    except UsageError as error:
-        raise UsageError(f"PYINIT_OPTIONS: {error}") from None
-    if rest:
-        raise UsageError(f"PYINIT_OPTIONS: {rest[0]!r} is no option")
-
-
-def _read_options(options: Options, words: list[str]) -> list[str]:
-    """Apply the options that `words` begins with; return the words after them."""
-    rest = list(words)
-    while rest and rest[0].startswith("-") and rest[0] != "-":
-        word = rest.pop(0)
-        if word == "--":
-            break
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-            option = _long_option(name)
-            if option.value and not equals:
-                value = _following(f"--{option.name}", option, rest)
-            elif equals and not option.value:
-                raise UsageError(f"--{option.name} takes no value")
-            _apply(f"--{option.name}", option, options, value)
-            continue
-        letters = word[1:]
-        while letters:
-            letter, letters = letters[0], letters[1:]
-            option = _short_option(letter)
-            value = ""
-            if option.value:
-                value = letters or _following(f"-{letter}", option, rest)
-                letters = ""
-            _apply(f"-{letter}", option, options, value)
-    return rest
-
-
-def _long_option(name: str) -> Option:
-    """The option of that name or, as in getopt_long(3), the only one that begins so."""
-    found = [option for option in OPTIONS if option.name.startswith(name)]
-    exact = [option for option in found if option.name == name]
-    if len(exact or found) != 1 or not name:
-        raise UsageError(f"--{name} is {'ambiguous' if found and name else 'no option'}")
-    return (exact or found)[0]
-
-
-def _short_option(letter: str) -> Option:
-    for option in OPTIONS:
-        if option.letter == letter:
-            return option
-    raise UsageError(f"-{letter} is no option")
-
-
-def _following(typed: str, option: Option, rest: list[str]) -> str:
-    if not rest:
-        raise UsageError(f"{typed} needs a value: {option.value}")
-    return rest.pop(0)
-
-
-def _apply(typed: str, option: Option, options: Options, value: str) -> None:
-    try:
-        option.apply(options, value)
-    except ValueError as error:
-        raise UsageError(f"{typed} {value}: {error}") from None
-
-
-def _scope(options: Options, value: str) -> None:
-    if value not in ("child", "group", "all"):
-        raise ValueError("a scope is child, group or all")
-    options.policy.scope = value
-
-
-def _rewrite(options: Options, value: str) -> None:
-    came, colon, goes = value.partition(":")
-    if not colon:
-        raise ValueError("a rewriting is SIG:SIG, such as TERM:QUIT")
-    signum = signal_number(came)
-    if signum in (9, 19):
-        raise ValueError(f"{came} cannot be caught")
-    options.policy.rewrites[signum] = 0 if goes == "0" else signal_number(goes)
-
-
-def _remap_exit(options: Options, value: str) -> None:
-    options.policy.remapped.add(_integer(value, "an exit status", 255))
-
-
-def _grace(options: Options, value: str) -> None:
-    options.grace = _seconds(value)
-
-
-def _kill_after(options: Options, value: str) -> None:
-    options.kill_after = _seconds(value)
-
-
-def _wait_all(options: Options, _: str) -> None:
-    options.wait_all = True
-
-
-def _parent_death_signal(options: Options, value: str) -> None:
-    options.parent_death_signal = signal_number(value)
-
-
-def _pid_namespace(options: Options, _: str) -> None:
-    options.pid_namespace = True
-
-
-def _pause(options: Options, _: str) -> None:
-    options.pause = True
-
-
-def _warn_on_reap(options: Options, _: str) -> None:
-    options.warn_on_reap = True
-
-
-def _verbose(options: Options, _: str) -> None:
-    options.verbosity = max(options.verbosity, log.WARNING) + 1
-
-
-def _status_fd(options: Options, value: str) -> None:
-    options.status_fd = _integer(value, "a descriptor", 2**31 - 1)
-    if not log.is_open(options.status_fd):
-        raise ValueError("this descriptor is not open")
-
-
-def _integer(value: str, what: str, highest: int) -> int:
-    if not (value.isascii() and value.isdigit() and int(value) <= highest):
-        raise ValueError(f"{what} is a number from 0 to {highest}")
-    return int(value)
-
-
-def _seconds(value: str) -> float:
-    digits = value.replace(".", "", 1)
-    if not (digits.isascii() and digits.isdigit() and len(digits) < 10):
-        raise ValueError("a time is a number of seconds, such as 5 or 0.5")
-    return float(value)
-
-
-def _nothing(options: Options, _: str) -> None:
-    pass
-
-
-def _license(options: Options, _: str) -> None:
-    options.prints = lambda: LICENSE
-
-
-def _help(options: Options, _: str) -> None:
-    options.prints = help_text
-
-
-def _version(options: Options, _: str) -> None:
-    options.prints = version_text
-
-
-OPTIONS = (
-    Option("c", "single-child", "", "dumb-init", lambda options, _: _scope(options, "child"), "= --scope child"),
-    Option("g", "group", "", "tini", lambda options, _: _scope(options, "group"), "= --scope group, the default"),
-    Option("", "scope", "SCOPE", "", _scope, "whom signals are forwarded to: child, group (its process group) or all"),
-    Option("r", "rewrite", "SIG:SIG", "dumb-init", _rewrite, "forward the second for the first (0: none); repeatable"),
-    Option("e", "remap-exit", "CODE", "tini", _remap_exit, "exit 0 where the command exits with CODE; repeatable"),
-    Option("t", "grace", "SECONDS", "", _grace, "from SIGTERM to SIGKILL for what the command left behind; default 5"),
-    Option("k", "kill-after", "SECONDS", "", _kill_after, "SIGKILL everything that long after a stop signal"),
-    Option("a", "wait-all", "", "", _wait_all, "wait for what the command left behind to end by itself"),
-    Option("p", "parent-death-signal", "SIG", "tini", _parent_death_signal, "the signal to get when the parent dies"),
-    Option("n", "pid-namespace", "", "", _pid_namespace, "run in a new PID namespace"),
-    Option("P", "pause", "", "catatonit", _pause, "no command: adopt and reap until TERM or INT, then exit 0"),
-    Option("w", "warn-on-reap", "", "tini", _warn_on_reap, "one warning for each orphan reaped"),
-    Option("v", "verbose", "", "tini, dumb-init", _verbose, "say on stderr what it does; -vv: every signal and reap"),
-    Option("", "json-status-fd", "FD", "bubblewrap", _status_fd, 'write {"child-pid": N}, {"exit-code": N} to FD'),
-    Option("s", "subreaper", "", "tini", _nothing, "accepted: it always is one"),
-    Option("l", "license", "", "tini", _license, "print the licence and exit"),
-    Option("h", "help", "", "tini, dumb-init", _help, "print this and exit"),
-    Option("V", "version", "", "dumb-init", _version, "print the version and exit"),
-)
-
-LICENSE = "pyinit is free software under the MIT licence: see LICENSE in its source, or https://spdx.org/licenses/MIT\n"
-
-
-def version_text() -> str:
-    """What --version prints."""
-    from . import __version__
-
-    return f"pyinit {__version__}\n"
-
-
-def help_text() -> str:
-    """What --help prints, made from OPTIONS."""
-    lines = ["usage: pyinit [options] [--] command [argument...]", ""]
-    lines += ["Start the command, forward signals to it, reap every orphan, exit with its status.", ""]
-    for option in OPTIONS:
-        letter = f"-{option.letter}, " if option.letter else "    "
-        lines.append(f"  {letter}{f'--{option.name} {option.value}'.rstrip():<28} {option.meaning}")
-    lines += ["", "SIG is a signal's number or name. PYINIT_OPTIONS in the environment holds more options, read first."]
-    lines += [
-        "Exit status: the command's; 128+N: killed by signal N; 127: not found; 126: not runnable; 125: own error."
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _print(text: str, inherited_mask: set[int]) -> "NoReturn":
-    """Print and exit 0, as an ordinary program that any signal may end."""
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, inherited_mask)
-    try:
-        rest = text.encode()
-        while rest:
-            rest = rest[posix.write(1, rest) :]
-    except OSError as error:
-        log.error(f"cannot write to stdout: {error.strerror}")
-        posix._exit(OWN_ERROR)
-    posix._exit(0)

@@ -4,7 +4,6 @@ Called by init, once, and by launcher, whose command is the inner pyinit. The ch
 pyinit was started; what CPython changes at its own start is undone here.
 """
 
-import errno
 import posix
 
 from .policy import NOT_FOUND, NOT_RUNNABLE, OWN_ERROR
@@ -34,11 +33,11 @@ class Caller:
     __slots__ = ("foreground", "ignored_sigchld", "mask", "pid", "terminal")
 
     def __init__(self, mask: set[int]) -> None:
-        self.mask = mask
+        self.mask = mask & _signal.valid_signals()  # 32 and 33 are the C library's own
         self.pid = posix.getpid()
         self.ignored_sigchld = _signal.getsignal(_signal.SIGCHLD) == _signal.SIG_IGN
         self.terminal = _controlling_terminal()
-        self.foreground = self.terminal is not None and posix.tcgetpgrp(self.terminal) == posix.getpgrp()
+        self.foreground = self.terminal is not None and _in_foreground(self.terminal)
         if self.ignored_sigchld:  # the kernel would reap in pyinit's stead, and throw the exit status away
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
 
@@ -46,13 +45,34 @@ class Caller:
 def _controlling_terminal() -> int | None:
     """A descriptor of the controlling terminal: /dev/tty (not inherited by the command), else stdin. See tty(4)."""
     try:
-        return posix.open("/dev/tty", posix.O_RDWR | posix.O_NOCTTY | posix.O_CLOEXEC)
-    except OSError:  # ENXIO: none; ENOENT, EACCES: a /dev without it
+        terminal = posix.open("/dev/tty", posix.O_RDWR | posix.O_NOCTTY | posix.O_CLOEXEC)
+        posix.tcgetpgrp(terminal)
+    except OSError:  # ENXIO: none; ENOENT, EACCES: a /dev without it; ENOTTY: something else is mounted there
         try:
             posix.tcgetpgrp(0)
         except OSError:
             return None
         return 0
+    return terminal
+
+
+def _in_foreground(terminal: int) -> bool:
+    """Whether this process is in the terminal's foreground process group."""
+    try:
+        if posix.getpgrp():
+            return posix.tcgetpgrp(terminal) == posix.getpgrp()
+        # PID 1 of a namespace in whose parent the group lies: both are 0 then, wherever the terminal is. A read of
+        # nothing tells: SIGTTIN is blocked, so it is EIO in the background. See tcgetpgrp(3), pid_namespaces(7).
+        probe = posix.open("/dev/tty", posix.O_RDONLY | posix.O_NOCTTY | posix.O_CLOEXEC | posix.O_NONBLOCK)
+        try:
+            posix.read(probe, 0)
+        finally:
+            posix.close(probe)
+    except BlockingIOError:
+        pass  # somebody else of the foreground group is reading
+    except OSError:
+        return False
+    return True
 
 
 def start(caller: Caller, run: "Callable[[], NoReturn]") -> int:
@@ -69,6 +89,8 @@ def start(caller: Caller, run: "Callable[[], NoReturn]") -> int:
     if pid == 0:
         _child(caller, run, child_end)
     posix.close(child_end)
+    if caller.foreground and caller.terminal is not None:
+        _continue_if_stopped(pid, report_end, caller.terminal)
     report = posix.read(report_end, LONGEST_REPORT)  # the exec closes the other end
     posix.close(report_end)
     if report:
@@ -76,6 +98,23 @@ def start(caller: Caller, run: "Callable[[], NoReturn]") -> int:
         status, _, reason = report.decode(errors="surrogateescape").partition(" ")
         raise CommandError(int(status), reason)
     return pid
+
+
+def _continue_if_stopped(pid: int, report_end: int, terminal: int) -> None:
+    """Wait for the exec of a child that has the terminal: Ctrl-Z may stop it before, and nobody else would see that."""
+    import select
+
+    from .terminal import hand_over, suspend, take_back
+
+    poll = select.poll()
+    poll.register(report_end)
+    while not poll.poll(50):
+        stopped = posix.waitid(posix.P_PID, pid, posix.WSTOPPED | posix.WNOHANG)
+        if stopped:
+            take_back(terminal, pid)
+            suspend(stopped.si_status, job=True)
+            hand_over(terminal, pid)
+            posix.killpg(pid, _signal.SIGCONT)
 
 
 def _child(caller: Caller, run: "Callable[[], NoReturn]", report_fd: int) -> "NoReturn":
@@ -160,6 +199,8 @@ def _exec(words: list[str]) -> "NoReturn":
         try:
             posix.execv(path, words)
         except OSError as error:
+            import errno  # 30 kB that are seldom needed, and in the child only
+
             if error.errno == errno.ENOEXEC:
                 failure = _exec_shell(path, words)
                 break
@@ -177,7 +218,7 @@ def _not_runnable(path: str, error: OSError) -> CommandError:
     """Why a file that is there was not run."""
     reason = error.strerror
     try:
-        if error.errno == errno.EACCES:
+        if isinstance(error, PermissionError):
             reason = "it is a directory" if _is_directory(path) else "permission denied (is it executable?)"
     except OSError:
         pass  # a directory above it is closed to us: permission denied, as the kernel said
@@ -197,9 +238,11 @@ def _missing_interpreter(path: str) -> CommandError | None:
     except OSError:
         return None
     line = _first_bytes(path).partition(b"\n")[0]
-    words = line[2:].split()
-    script = line[:2] == b"#!" and words
-    what = f"its interpreter {words[0].decode(errors='surrogateescape')}" if script else "its loader"
+    words = line[2:].replace(b"\t", b" ").strip(b" ").split(b" ")
+    what = "its loader"
+    if line[:2] == b"#!":
+        interpreter = words[0].decode(errors="surrogateescape")
+        what = f"its interpreter {interpreter!r}" if interpreter.endswith("\r") else f"its interpreter {interpreter}"
     return CommandError(NOT_RUNNABLE, f"{path}: {what} is missing (exit {NOT_RUNNABLE})")
 
 

@@ -81,6 +81,8 @@ class Init:
         self.policy = options.policy
         self.caller = caller
         self.terminal = caller.terminal
+        self.pauses = options.pause
+        self.kill_after = options.kill_after
         self.child = 0  # PID and process group of the main child; 0: there is none (any more)
         self.status = 0  # pyinit's exit status, once there is no main child
         self.stopped = False  # the main child, as far as job control goes
@@ -97,7 +99,7 @@ class Init:
 
     def run(self) -> "NoReturn":
         """Start the command, see it through, drain, exit."""
-        if not self.options.pause:
+        if not self.pauses:
             try:
                 self.child = start(self.caller, self.become_command)
             except CommandError as error:
@@ -145,13 +147,14 @@ class Init:
         Reaping follows every signal, not only SIGCHLD: sigwaitinfo(2) takes the lowest number first, and a flood of
         SIGHUP would keep SIGCHLD waiting for ever.
         """
-        while self.child or self.options.pause:
+        self.reap()  # a child that pyinit was started with may have ended before SIGCHLD was blocked
+        while self.child or self.pauses:
             siginfo = self.next_signal(self.kill_at)
             if siginfo is None:
                 self.kill_at = None
-                log.info(f"{self.options.kill_after:g} s after a stop signal: SIGKILL")
+                log.info(f"{self.kill_after:g} s after a stop signal: SIGKILL")
                 self.kill_descendants()
-            elif self.options.pause and siginfo.si_signo in (_signal.SIGTERM, _signal.SIGINT):
+            elif self.pauses and siginfo.si_signo in (_signal.SIGTERM, _signal.SIGINT):
                 return
             elif not self.takes(siginfo) and self.child:
                 self.forward(siginfo.si_signo)
@@ -164,8 +167,17 @@ class Init:
         return _signal.sigtimedwait(self.signals, max(deadline - monotonic(), 0.0))
 
     def takes(self, siginfo: "_signal.struct_siginfo") -> bool:
-        """Whether a signal is pyinit's own: SIGCHLD, but not one that was sent by kill(2). See sigaction(2)."""
-        return siginfo.si_signo == SIGCHLD and siginfo.si_code > 0
+        """Whether a signal is pyinit's own: SIGCHLD, but not one that was sent by kill(2). See sigaction(2).
+
+        The terminal's SIGTTIN and SIGTTOU are too: they mean that another process of pyinit's job needs the terminal.
+        """
+        if siginfo.si_code <= 0:
+            return False
+        if siginfo.si_signo in (_signal.SIGTTIN, _signal.SIGTTOU) and self.terminal is not None and self.child:
+            from .terminal import share
+
+            return share(self.terminal, self.child)
+        return siginfo.si_signo == SIGCHLD
 
     def reap(self) -> None:
         """Reap whatever has ended: one SIGCHLD may stand for many deaths. See waitpid(2).
@@ -182,7 +194,7 @@ class Init:
                         self.child_stopped(posix.WSTOPSIG(wait_status))
                     else:
                         self.ended(wait_status)
-                else:
+                elif not posix.WIFSTOPPED(wait_status):
                     self.reaped += 1
                     if not quiet:
                         self.tell_of_orphan(pid, wait_status)
@@ -191,8 +203,6 @@ class Init:
 
     def tell_of_orphan(self, pid: int, wait_status: int) -> None:
         """With -w, -vv or, in a drain, -v."""
-        if posix.WIFSTOPPED(wait_status):
-            return
         if self.options.warn_on_reap:
             log.warning(f"reaped orphan PID {pid}: {describe(wait_status)}")
         elif pid in self.names:
@@ -209,12 +219,14 @@ class Init:
             from .terminal import hand_over
 
             hand_over(self.terminal, self.child)
+        if signum == SIGCONT:
+            self.stop_was_forwarded = False
         if signum == SIGCONT and self.stopped:
             self.continue_child()
         elif outgoing:
             self.deliver(outgoing)
-            if self.options.kill_after is not None and self.kill_at is None and self.policy.stops(signum):
-                self.kill_at = monotonic() + self.options.kill_after
+            if self.kill_after is not None and self.kill_at is None and self.policy.stops(signum):
+                self.kill_at = monotonic() + self.kill_after
         if signum in SUSPEND_SIGNALS:
             self.stop_was_forwarded = True
             self.suspend(signum, job=False)
@@ -229,7 +241,9 @@ class Init:
             else:
                 try:
                     posix.killpg(self.child, signum)
-                except ProcessLookupError:  # the main child has moved to another group
+                except ProcessLookupError:
+                    pass  # the main child has moved to another group, and nobody is left in its first one
+                if posix.getpgid(self.child) != self.child:
                     posix.kill(self.child, signum)
         except OSError as error:  # EPERM: it runs as another user
             log.warning(f"cannot forward {signal_name(signum)} to PID {self.child}: {error.strerror}")

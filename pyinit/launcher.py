@@ -8,7 +8,6 @@ They talk over a socket: the inner says what the launcher cannot see, and to eit
 has died. Called by cli, and imported only for this option. See pid_namespaces(7), user_namespaces(7).
 """
 
-import ctypes
 import errno
 import fcntl
 import posix
@@ -19,6 +18,7 @@ from . import log
 from .command import Caller, CommandError
 from .init import Init, set_parent_death_signal
 from .policy import OWN_ERROR, Policy
+from .privileges import Privileges, libc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ else:
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000  # <linux/sched.h>
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 0x2, 0x4, 0x8, 0x4000, 0x40000  # <linux/mount.h>
-PR_SET_PDEATHSIG, PR_CAPBSET_READ, PR_CAPBSET_DROP = 1, 23, 24  # <linux/prctl.h>
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 UCRED_SIZE = 12  # three ints, the first the PID in the receiver's namespace: SCM_CREDENTIALS in unix(7)
 
 HINTS = {
     errno.EPERM: "allow user namespaces, or CAP_SYS_ADMIN (docker run --cap-add SYS_ADMIN)",
     errno.EACCES: "a security module forbids it (AppArmor: docker run --security-opt apparmor=unconfined)",
-    errno.ENOSPC: "the limit on namespaces or their nesting is reached: raise user.max_user_namespaces",
+    errno.ENOSPC: "the limit on namespaces or on their nesting is reached: raise {limits}",
     errno.EINVAL: "this kernel was built without it",
     errno.ENOSYS: "this kernel was built without it",
 }
@@ -50,13 +50,10 @@ PROC_HINT = "this container masks parts of /proc: allow a new one (docker run --
 class StepError(CommandError):
     """A step of the isolation that the kernel or a container forbids: nothing is started then."""
 
-    def __init__(self, step: str, error: OSError, hint: str = "") -> None:
+    def __init__(self, step: str, error: OSError, hint: str = "", limits: str = "") -> None:
         code = errno.errorcode.get(error.errno or 0, "?")
-        hint = hint or HINTS.get(error.errno or 0, "")
-        super().__init__(
-            OWN_ERROR,
-            f"--pid-namespace: {step}: {error.strerror} ({code}){': ' if hint else ''}{hint} (exit {OWN_ERROR})",
-        )
+        hint = hint or HINTS.get(error.errno or 0, "see the kernel's log").format(limits=limits)
+        super().__init__(OWN_ERROR, f"--pid-namespace: {step}: {error.strerror} ({code}): {hint} (exit {OWN_ERROR})")
 
 
 def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
@@ -64,13 +61,13 @@ def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
     caller = Caller(inherited_mask)
     if options.parent_death_signal:
         set_parent_death_signal(options.parent_death_signal)
+    privileges = Privileges()
     try:
-        forbidden = bounding_set_gaps()
         in_user_namespace = unshare_pid()
-    except CommandError as error:
+    except StepError as error:
         log.error(str(error))
         posix._exit(error.status)
-    Launcher(options, caller, forbidden if in_user_namespace else []).run()
+    Launcher(options, caller, privileges if in_user_namespace else None).run()
 
 
 class Launcher(Init):
@@ -78,15 +75,20 @@ class Launcher(Init):
 
     role_of_child = "the inner pyinit"
 
-    def __init__(self, options: "Options", caller: Caller, forbidden: list[int]) -> None:
+    def __init__(self, options: "Options", caller: Caller, privileges: Privileges | None) -> None:
         super().__init__(options, caller)
-        self.policy = Policy()  # as it is, whatever it is: the inner applies what the options say
+        # Every signal goes to the inner as it is, and nothing else is done about it: the inner has the options.
+        self.policy = Policy()
         self.policy.scope = "child"
-        self.forbidden = forbidden
+        self.pauses = False
+        self.kill_after = None
+        self.privileges = privileges
         self.inner_end, self.socket = socketpair(AF_UNIX, SOCK_SEQPACKET)
         self.socket.setsockopt(SOL_SOCKET, SO_PASSCRED, 1)
-        # SIGIO for every message, so that sigwaitinfo(2) is all there is to wait for; see F_SETOWN in fcntl(2).
+        # A signal for every message, so that sigwaitinfo(2) is all there is to wait for: a real-time signal, which
+        # cannot hide one that somebody sends, or SIGIO where too many are queued. See F_SETSIG in fcntl(2).
         fcntl.fcntl(self.socket.fileno(), fcntl.F_SETOWN, posix.getpid())
+        fcntl.fcntl(self.socket.fileno(), fcntl.F_SETSIG, _signal.SIGRTMAX)
         flags = fcntl.fcntl(self.socket.fileno(), fcntl.F_GETFL)
         fcntl.fcntl(self.socket.fileno(), fcntl.F_SETFL, flags | posix.O_NONBLOCK | fcntl.FASYNC)
         self.outer_pid = 0  # the command's PID in this namespace, as soon as it exists
@@ -97,7 +99,7 @@ class Launcher(Init):
         """In the child, PID 1 of the new namespace: be the inner pyinit."""
         self.socket.close()
         die_with_parent(self.inner_end)
-        isolate(self.forbidden)
+        isolate()
         Inner(self).run()
 
     def started(self) -> None:
@@ -109,11 +111,11 @@ class Launcher(Init):
         return {*super().descriptors(), self.socket.fileno()}
 
     def takes(self, siginfo: "_signal.struct_siginfo") -> bool:
-        """Listen to the inner on SIGIO, which is the launcher's own then, unless it was sent by kill(2)."""
-        if siginfo.si_signo != _signal.SIGIO:
+        """Listen to the inner where it has said something."""
+        if siginfo.si_signo not in (_signal.SIGRTMAX, _signal.SIGIO) or siginfo.si_code <= 0:
             return super().takes(siginfo)
         self.listen()
-        return siginfo.si_code > 0
+        return True
 
     def listen(self) -> None:
         """Act on what the inner has said since the last time."""
@@ -129,8 +131,8 @@ class Launcher(Init):
                 self.outer_pid = int.from_bytes(ancillary[0][2][:4], sys.byteorder)
             elif word == b"runs":
                 self.command_runs(int(numbers[0]))
-            elif word == b"stop" and not self.suspend(int(numbers[0]), job=numbers[1] == b"1"):
-                self.deliver(_signal.SIGCONT)  # nobody could continue us: as if nothing had happened
+            elif word == b"stop":
+                self.child_stopped(int(numbers[0]))
 
     def command_runs(self, inner_pid: int) -> None:
         """The command's exec has happened."""
@@ -143,14 +145,6 @@ class Launcher(Init):
         except OSError:  # /proc is missing outside
             namespace = ""
         self.report(f'{{"child-pid": {self.outer_pid}{namespace}}}')
-
-    def forward(self, signum: int) -> None:
-        """To the inner, which acts on it; the terminal is handed to it here."""
-        if signum == _signal.SIGCONT and self.terminal is not None:
-            from .terminal import hand_over
-
-            hand_over(self.terminal, self.child)
-        self.deliver(signum)
 
     def ended(self, wait_status: int) -> None:
         """The inner has ended, and every process of the namespace with it."""
@@ -170,6 +164,7 @@ class Inner(Init):
         super().__init__(launcher.options, launcher.caller)
         self.options.status_fd = -1  # the launcher's
         self.socket = launcher.inner_end
+        self.privileges = launcher.privileges
         self.can_suspend = launcher.can_suspend
 
     def descriptors(self) -> set[int | None]:
@@ -179,6 +174,8 @@ class Inner(Init):
     def become_command(self) -> "NoReturn":
         """In the child: let the kernel tell the launcher our PID over there, then exec the command."""
         self.socket.send(b"pid")
+        if self.privileges is not None:
+            self.privileges.restore()
         super().become_command()
 
     def started(self) -> None:
@@ -186,15 +183,17 @@ class Inner(Init):
         self.socket.send(b"runs %d" % self.child)
 
     def suspend(self, signum: int, *, job: bool) -> bool:
-        """Have the launcher stop; false: nobody could continue it."""
+        """Have the launcher stop; false: nobody could continue it.
+
+        A stop signal that was forwarded came through the launcher, which has stopped itself then.
+        """
         from .terminal import take_back
 
-        if not self.can_suspend:
-            return False
-        if self.terminal is not None:
-            take_back(self.terminal, self.child)
-        self.socket.send(b"stop %d %d" % (signum, job))
-        return True
+        if self.can_suspend and job and not self.stop_was_forwarded:
+            if self.terminal is not None:
+                take_back(self.terminal, self.child)
+            self.socket.send(b"stop %d" % signum)
+        return self.can_suspend
 
 
 def unshare_pid() -> bool:
@@ -204,12 +203,13 @@ def unshare_pid() -> bool:
         return False
     except OSError as error:
         if error.errno != errno.EPERM:
-            raise StepError("unshare(CLONE_NEWPID)", error) from None
+            raise StepError("unshare(CLONE_NEWPID)", error, limits="user.max_pid_namespaces") from None
     uid, gid = posix.geteuid(), posix.getegid()
     try:
         unshare(CLONE_NEWUSER | CLONE_NEWPID)
     except OSError as error:
-        raise StepError("unshare(CLONE_NEWUSER | CLONE_NEWPID)", error) from None
+        limits = "user.max_user_namespaces or user.max_pid_namespaces"
+        raise StepError("unshare(CLONE_NEWUSER | CLONE_NEWPID)", error, limits=limits) from None
     # Without CAP_SETGID outside, a group may be mapped only where setgroups(2) is denied.
     for name, content in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
         try:
@@ -219,18 +219,6 @@ def unshare_pid() -> bool:
         except OSError as error:
             raise StepError(f"write to /proc/self/{name}", error) from None
     return True
-
-
-def bounding_set_gaps() -> list[int]:
-    """The capabilities that nothing started by the caller can have: a new user namespace would hand them out again."""
-    gaps = []
-    for capability in range(64):
-        try:
-            if not libc("prctl", PR_CAPBSET_READ, capability):
-                gaps.append(capability)
-        except OSError:  # EINVAL: the kernel knows no more
-            break
-    return gaps
 
 
 def die_with_parent(socket: "socket") -> None:
@@ -244,12 +232,12 @@ def die_with_parent(socket: "socket") -> None:
         pass
 
 
-def isolate(forbidden: list[int]) -> None:
-    """Mount a /proc of the new namespace, seen by nobody outside; give back what a user namespace gave too much."""
+def isolate() -> None:
+    """Mount a /proc that shows the new namespace, where nobody outside sees it."""
     try:
         unshare(CLONE_NEWNS)
     except OSError as error:
-        raise StepError("unshare(CLONE_NEWNS)", error) from None
+        raise StepError("unshare(CLONE_NEWNS)", error, limits="user.max_mnt_namespaces") from None
     try:
         mount(b"none", b"/", b"none", MS_REC | MS_PRIVATE)
     except OSError as error:
@@ -258,8 +246,6 @@ def isolate(forbidden: list[int]) -> None:
         mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     except OSError as error:
         raise StepError("mount a new /proc", error, PROC_HINT if error.errno == errno.EPERM else "") from None
-    for capability in forbidden:
-        libc("prctl", PR_CAPBSET_DROP, capability)
 
 
 def unshare(flags: int) -> None:
@@ -273,13 +259,3 @@ def unshare(flags: int) -> None:
 def mount(source: bytes, target: bytes, kind: bytes, flags: int) -> None:
     """mount(2) without data; OSError."""
     libc("mount", source, target, kind, flags, None)
-
-
-def libc(function: str, *arguments: bytes | int | None) -> int:
-    """Call a function of the C library that returns an int; OSError where that is -1."""
-    words = [ctypes.c_ulong(argument) if isinstance(argument, int) else argument for argument in arguments]
-    result = int(getattr(ctypes.CDLL(None, use_errno=True), function)(*words))
-    if result == -1:
-        code = ctypes.get_errno()
-        raise OSError(code, posix.strerror(code))
-    return result

@@ -7,7 +7,6 @@ or a closed descriptor loses the message and nothing else.
 
 import posix
 from _stat import S_ISCHR, S_ISFIFO, S_ISREG
-from errno import EFBIG, EPIPE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +74,9 @@ def write(fd: int, line: bytes) -> None:
             posix.write(fd, line)
         elif not ((S_ISFIFO(mode) or S_ISCHR(mode)) and _write_to_own_description(fd, line)):
             _write_if_ready(fd, line)
-    except OSError as error:  # ENOSPC, EBADF, EIO: nobody can read it
+    except OSError as error:  # EBADF, EIO, ENOSPC: nobody can read it
+        from errno import EFBIG, EPIPE
+
         if error.errno in (EPIPE, EFBIG):  # these two bring a signal, which is pending now, and which nobody sent
             _signal.sigtimedwait((_signal.SIGPIPE, _signal.SIGXFSZ), 0)
 

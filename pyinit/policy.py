@@ -15,6 +15,8 @@ else:
 STOP_SIGNALS = frozenset({_signal.SIGTERM, _signal.SIGINT, _signal.SIGQUIT})
 SUSPEND_SIGNALS = frozenset({_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU})
 
+ALIASES = ("SIG_", "SIGCLD", "SIGIOT", "SIGPOLL")  # SIG_ is no signal at all, the others have better known names
+
 OWN_ERROR = 125
 NOT_RUNNABLE = 126
 NOT_FOUND = 127
@@ -52,9 +54,9 @@ def signal_number(word: str) -> int:
     ValueError, with the reason, where it is neither. See signal(7).
     """
     if word.isascii() and word.isdigit():
-        if 1 <= int(word) <= 64:
+        if len(word) < 9 and 1 <= int(word) <= 64:
             return int(word)
-        raise ValueError(f"{word} is no signal: their numbers are 1 to 64")
+        raise ValueError("the numbers of signals are 1 to 64")
     name = word.upper().removeprefix("SIG")
     base, sign, offset = name.partition("+" if "+" in name else "-")
     number = getattr(_signal, f"SIG{base}", None) if base.isalnum() else None
@@ -70,7 +72,7 @@ def signal_number(word: str) -> int:
 def signal_name(signum: int) -> str:
     """The name of signal `signum`, for messages: `SIGTERM`, `SIGRTMIN+2`, else its number."""
     for name, number in vars(_signal).items():
-        if number == signum and name.startswith("SIG") and not name.startswith(("SIG_", "SIGCLD", "SIGPOLL")):
+        if number == signum and name.startswith("SIG") and not name.startswith(ALIASES):
             return name
     return f"SIGRTMIN+{signum - _signal.SIGRTMIN}" if signum > _signal.SIGRTMIN else f"signal {signum}"
 

@@ -34,6 +34,19 @@ def take_back(terminal: int, pgid: int) -> None:
         pass  # EPERM: it lives, as another user; EIO, ENOTTY: the terminal has hung up
 
 
+def share(terminal: int, pgid: int) -> bool:
+    """Give the terminal from `pgid` to pyinit's own group and continue that; false where `pgid` had it not.
+
+    As in `pyinit command | less`: the terminal has stopped the job, because less wants it and the command's group has
+    it. The command gets it again when it wants it itself.
+    """
+    if not _move(terminal, pgid, posix.getpgrp()):
+        return False
+    posix.kill(0, _signal.SIGCONT)
+    _signal.sigtimedwait((_signal.SIGCONT,), 0)  # ours
+    return True
+
+
 def _move(terminal: int, origin: int, destination: int) -> bool:
     try:
         if posix.tcgetpgrp(terminal) == origin:

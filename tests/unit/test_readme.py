@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from pyinit import __version__, cli
+from pyinit import __version__, options
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_readme_lists_every_option_as_the_table_has_it() -> None:
     rows = []
-    for option in cli.OPTIONS:
+    for option in options.OPTIONS:
         names = [f"-{option.letter}"] if option.letter else []
         names.append(f"--{option.name} {option.value}".rstrip())
         rows.append(f"| {', '.join(f'`{name}`' for name in names)} | {option.meaning} | {option.peers} |")
@@ -17,9 +17,9 @@ def test_the_readme_lists_every_option_as_the_table_has_it() -> None:
 
 
 def test_the_help_lists_every_option() -> None:
-    for option in cli.OPTIONS:
-        assert f"--{option.name} {option.value}".rstrip() in cli.help_text()
-        assert option.meaning in cli.help_text()
+    for option in options.OPTIONS:
+        assert f"--{option.name} {option.value}".rstrip() in options.help_text()
+        assert option.meaning in options.help_text()
 
 
 def test_the_changelog_begins_with_this_version() -> None:

@@ -1,0 +1,47 @@
+"""What a new user namespace hands out, taken back: the command must not gain a capability.
+
+Called by launcher where it had to make a user namespace. unshare(2) fills the capability sets, within that namespace,
+and resets the securebits; for a command that runs as uid 0 the next exec would keep it so. See capabilities(7).
+"""
+
+import ctypes
+import posix
+import sys
+
+PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_GET_SECUREBITS, PR_SET_SECUREBITS = 23, 24, 27, 28  # <linux/prctl.h>
+CAPABILITY_VERSION_3 = 0x20080522  # <linux/capability.h>
+DATA_SIZE = 24  # two times three 32-bit words: effective, permitted, inheritable
+
+
+class Privileges:
+    """The capability sets and securebits that this process has."""
+
+    def __init__(self) -> None:
+        self.securebits = libc("prctl", PR_GET_SECUREBITS)
+        self.header = CAPABILITY_VERSION_3.to_bytes(4, sys.byteorder) + bytes(4)  # PID 0: this process
+        self.sets = ctypes.create_string_buffer(DATA_SIZE)
+        libc("capget", self.header, self.sets)
+        self.unbounded = []  # the capabilities that are not in the bounding set
+        for capability in range(64):
+            try:
+                if not libc("prctl", PR_CAPBSET_READ, capability):
+                    self.unbounded.append(capability)
+            except OSError:  # EINVAL: the kernel knows no more
+                break
+
+    def restore(self) -> None:
+        """Give up what this process has beyond these privileges; OSError."""
+        for capability in self.unbounded:
+            libc("prctl", PR_CAPBSET_DROP, capability)
+        libc("prctl", PR_SET_SECUREBITS, self.securebits)
+        libc("capset", self.header, self.sets)
+
+
+def libc(function: str, *arguments: "bytes | int | ctypes.Array[ctypes.c_char] | None") -> int:
+    """Call a function of the C library that returns an int; OSError where that is -1."""
+    words = [ctypes.c_ulong(argument) if isinstance(argument, int) else argument for argument in arguments]
+    result = int(getattr(ctypes.CDLL(None, use_errno=True), function)(*words))
+    if result == -1:
+        code = ctypes.get_errno()
+        raise OSError(code, posix.strerror(code))
+    return result

@@ -1,0 +1,228 @@
+"""Terminals for the tests: a pty with a program on it, and interactive shells that are typed to.
+
+What is typed is what a keyboard sends, and what is read is what a person would see, the echo included.
+"""
+
+import os
+import re
+import shutil
+import signal
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pexpect
+
+from tests.harness import DEADLINE, PYINIT, PYTHON, UNSHARE, all_pids, children_of, state_of, status_of, wait_until
+
+ENTER, CTRL_C, CTRL_D, CTRL_BACKSLASH, CTRL_Z = "\r", "\x03", "\x04", "\x1c", "\x1a"
+PROMPT = "go ahead> "
+SHELLS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "dash": ["dash", "-i"]}
+
+# As a container engine does with `-t`: PID 1 of the namespace is a session leader, and the pty is its terminal.
+CONTAINER = [*UNSHARE, "setsid", "--ctty"]
+
+# Prints a line for each signal that it gets, in order, until SIGTERM.
+REPORTER = """
+import signal
+every = signal.valid_signals()
+signal.pthread_sigmask(signal.SIG_BLOCK, every)
+print("reporting", flush=True)
+while (got := signal.sigwait(every)) != signal.SIGTERM:
+    if got != signal.SIGCHLD:
+        print("got", got.name if got != signal.SIGRTMIN else "the barrier", flush=True)
+"""
+
+
+class Terminal:
+    """A pty, and the program on it that is the leader of its session."""
+
+    def __init__(self, spawn: "pexpect.spawn[str]", marker: str) -> None:
+        self.spawn, self.marker = spawn, marker
+        assert spawn.pid is not None
+        self.pid = spawn.pid
+        self.pty: Any = spawn.ptyproc  # type: ignore[attr-defined]  # types-pexpect does not know it
+
+    def type(self, keys: str) -> None:
+        """Press keys; nothing is added to them."""
+        self.spawn.send(keys)
+
+    def enter(self, line: str) -> None:
+        """Type a line."""
+        self.type(line + ENTER)
+
+    def see(self, *pattern: str) -> str:
+        """Wait until what is on the screen since the last call matches one of the regular expressions; what matched."""
+        self.spawn.expect(list(pattern))
+        return str(self.spawn.match.group(0))  # type: ignore[union-attr]
+
+    def see_text(self, text: str) -> str:
+        """Wait for `text`; what came before it."""
+        self.spawn.expect_exact(text)
+        return str(self.spawn.before)
+
+    def echoes(self, line: str) -> None:
+        """Check that a cat in the foreground reads: the terminal echoes what is typed, and cat repeats it."""
+        self.enter(line)
+        self.see_text(f"{line}\r\n{line}\r\n")
+
+    def wait(self) -> int:
+        """The exit status of the program on the terminal, in a shell's terms; reads on until it ends."""
+        self.spawn.expect(pexpect.EOF)
+        self.spawn.wait()
+        return self.spawn.exitstatus if self.spawn.signalstatus is None else 128 + int(self.spawn.signalstatus)  # type: ignore[return-value]
+
+    def hang_up(self) -> None:
+        """Pull the plug: close the pty's other side, as a dropped connection does."""
+        self.pty.fileobj.close()
+
+    def resize(self, rows: int, columns: int) -> None:
+        self.spawn.setwinsize(rows, columns)
+
+    def foreground(self) -> int:
+        """The foreground process group."""
+        return os.tcgetpgrp(self.spawn.child_fd)
+
+    def alive(self) -> list[int]:
+        """Every live process that was started from this terminal."""
+        return [pid for pid in all_pids() if self._descends(pid)]
+
+    def named(self, name: str) -> list[int]:
+        """Those called `name` in ps."""
+        return [pid for pid in self.alive() if status_of(pid).get("Name") == name]
+
+    def pyinit(self, parent: int | None = None) -> int:
+        """The PID of the pyinit that is a child of `parent`, by default of the terminal's program; it has its child."""
+
+        def find() -> list[int]:
+            pids = [pid for pid in children_of(parent or self.pid) if status_of(pid).get("Name") == "pyinit"]
+            return [pid for pid in pids for child in children_of(pid) if words_of(child) != words_of(pid)]
+
+        return wait_until(find, "a pyinit with its command")[0]
+
+    def _descends(self, pid: int) -> bool:
+        try:
+            return self.marker.encode() in Path(f"/proc/{pid}/environ").read_bytes() and state_of(pid) not in "ZX"
+        except OSError:
+            return False
+
+
+class Shell(Terminal):
+    """An interactive shell, with `pyinit` in its PATH. Made when its first prompt is there."""
+
+    def prompt(self) -> str:
+        """Wait for the prompt; what is on the screen since the last call."""
+        return self.see_text(PROMPT)
+
+    def run(self, line: str) -> str:
+        """Have the shell run a line and wait for the prompt; what was printed, without the echo of the line."""
+        self.enter(line)
+        return self.prompt().partition("\r\n")[2].replace("\r\n", "\n")
+
+    def start(self, line: str) -> None:
+        """Have the shell run a line in the foreground; returns when what is typed goes to it, not to the shell."""
+        self.enter(line)
+        wait_until(lambda: self.foreground() != self.pid, f"{line} in the foreground")
+
+    def status(self) -> int:
+        """$? of the last line."""
+        return int(self.run("echo $?"))
+
+    def suspend(self) -> str:
+        """Press Ctrl-Z and wait for the prompt; what was printed."""
+        self.type(CTRL_Z)
+        return self.prompt()
+
+    def leave(self) -> None:
+        """End the shell, and check that nothing is left of what it started."""
+        self.enter("exit")
+        assert self.see("exit\r\n", "You have .*jobs") == "exit\r\n"
+        self.spawn.expect(pexpect.EOF)
+        self.spawn.wait()
+        assert self.alive() == []
+
+
+@contextmanager
+def terminal(*words: str | os.PathLike[str], env: dict[str, str] | None = None) -> Iterator[Terminal]:
+    """Run the words on a pty, as the leader of its session. In the end every process of it is killed."""
+    yield from _spawned(Terminal, words, env)
+
+
+@contextmanager
+def shell(*words: str, env: dict[str, str] | None = None) -> Iterator[Shell]:
+    """An interactive shell on a pty; `words` are its words, such as SHELLS["bash"], perhaps with others before them."""
+    for run in _spawned(Shell, words, env):
+        assert isinstance(run, Shell)
+        before = run.prompt()
+        assert "process group" not in before, before
+        assert "job control" not in before, before
+        yield run
+
+
+def _spawned(
+    kind: type[Terminal], words: tuple[str | os.PathLike[str], ...], env: dict[str, str] | None
+) -> Iterator[Terminal]:
+    marker = f"PYINIT_TEST={uuid.uuid4().hex}"
+    name, _, value = marker.partition("=")
+    search = f"{PYINIT.parent}:{os.environ['PATH']}"
+    environment = {
+        **os.environ,
+        "PATH": search,
+        "PS1": PROMPT,
+        "TERM": "dumb",
+        "LC_ALL": "C",
+        **(env or {}),
+        name: value,
+    }
+    for unwanted in ("ENV", "BASH_ENV", "PROMPT_COMMAND", "HISTFILE", "INPUTRC"):
+        environment.pop(unwanted, None)
+    program, *rest = [os.fspath(word) for word in words]
+    spawn: pexpect.spawn[str] = pexpect.spawn(
+        shutil.which(program, path=search) or program,
+        rest,
+        env=environment,
+        dimensions=(24, 200),
+        timeout=DEADLINE,
+        encoding="utf-8",
+        codec_errors="replace",
+    )
+    spawn.delaybeforesend = None
+    run = kind(spawn, marker)
+    try:
+        yield run
+    finally:
+        for pid in run.alive():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        run.hang_up()
+        wait_until(lambda: not run.alive(), "the end of what the test started")
+        if not run.pty.terminated:
+            os.waitpid(run.pid, 0)
+            run.pty.terminated = True
+
+
+def words_of(pid: int) -> bytes:
+    """The command line of a process; nothing where it has gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def reporter() -> list[str]:
+    """The words of the program that prints a line for each signal."""
+    return [PYTHON, "-ISc", REPORTER]
+
+
+def signals_until_the_barrier(run: Terminal, pyinit: int) -> list[str]:
+    """The signals that a reporter has got, and that pyinit still had to forward to it.
+
+    pyinit takes signals one by one, in the order of their numbers: when the reporter has got the last of them all, it
+    has got whatever came to pyinit before.
+    """
+    os.kill(pyinit, signal.SIGRTMIN)
+    return re.findall(r"got (SIG\w+)\r\n", run.see_text("got the barrier\r\n"))

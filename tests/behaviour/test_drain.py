@@ -1,0 +1,246 @@
+"""When the main child has ended, whatever it left behind ends too, within the time that the options give."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.harness import PYINIT, PYTHON, Mode, Started, need, need_root, started, status_of, wait_until
+
+# Another user can run this one, wherever the tests' own is.
+BASE_PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
+
+LATE = 20.0  # seconds that a loaded machine may add to any bound
+
+# Leaves 200 processes: a third ignore SIGTERM, a third are stopped, a third are in sessions of their own. The latter
+# two write a letter when they get SIGTERM. Ends with 7 when all of them are as they should be.
+CROWD = """
+import os, signal, time
+ready, tell = os.pipe()
+pids = []
+for number in range(200):
+    kind = number % 3
+    pid = os.fork()
+    if pid == 0:
+        def told(*_):
+            os.write(1, b".st"[kind:kind + 1])
+            os._exit(0)
+        signal.signal(signal.SIGTERM, told if kind else signal.SIG_IGN)
+        if kind == 2:
+            os.setsid()
+        os.write(tell, b"x")
+        if kind == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        while True:
+            signal.pause()
+    pids.append(pid)
+left = 200
+while left:
+    left -= len(os.read(ready, left))
+for pid in pids[1::3]:
+    os.waitpid(pid, os.WUNTRACED)
+os._exit(7)
+"""
+
+# Forks as fast as its limit of processes allows, ignoring SIGTERM: some of its processes stay, others come and go.
+BOMB = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+ready, tell = os.pipe()
+def bomb():
+    os.setsid()
+    while True:
+        try:
+            if os.fork() == 0 and os.getpid() % 4 == 0:
+                os._exit(0)
+        except BlockingIOError:
+            os.write(tell, b"x")
+            time.sleep(0.0005)
+if os.fork() == 0:
+    bomb()
+for _ in range(20):
+    os.read(ready, 1)
+os._exit(7)
+"""
+
+# Leaves a process whose children end when it does.
+FAMILY = """
+import os, signal
+ready, tell = os.pipe()
+lifeline, held = os.pipe()
+if os.fork() == 0:
+    for _ in range(1000):
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            os.close(held)
+            os.write(tell, b"x")
+            os.read(lifeline, 1)
+            os._exit(0)
+    while True:
+        signal.pause()
+os.close(held)
+left = 1000
+while left:
+    left -= len(os.read(ready, left))
+os._exit(7)
+"""
+
+# Leaves grandchildren that answer SIGTERM with a child in a session of its own, which does so too, and end.
+SPAWNERS = """
+import os, signal
+ready, tell = os.pipe()
+def spawn(*_):
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    os.write(tell, b"x")
+signal.signal(signal.SIGTERM, spawn)
+if os.fork() == 0:
+    for _ in range(10):
+        if os.fork() == 0:
+            break
+    os.write(tell, b"x")
+    while True:
+        signal.pause()
+for _ in range(11):
+    os.read(ready, 1)
+os._exit(7)
+"""
+
+# Leaves a process whose first thread has ended while another one lives on, for which /proc says Z; prints its PID.
+HEADLESS = """
+import ctypes, os, threading, time
+pid = os.fork()
+if pid == 0:
+    threading.Thread(target=time.sleep, args=(1000,)).start()
+    ctypes.CDLL(None).syscall({"x86_64": 60}.get(os.uname().machine, 93), 0)
+while b") Z" not in open(f"/proc/{pid}/stat", "rb").read():
+    time.sleep(0.005)
+print(pid, flush=True)
+os._exit(7)
+"""
+
+
+@contextmanager
+def bounded(seconds: float) -> Iterator[None]:
+    """Check that what is done in here takes that long at most, on a machine that is not loaded."""
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < seconds + LATE
+
+
+def python(script: str) -> list[str]:
+    return [PYTHON, "-ISc", script]
+
+
+def release(run: Started) -> None:
+    """Let the command's `read` return."""
+    assert run.process.stdin is not None
+    run.process.stdin.write(b"\n")
+    run.process.stdin.flush()
+
+
+def test_a_crowd_that_ignores_is_stopped_or_has_left_the_session_is_gone(mode: Mode) -> None:
+    with started("-t", "0.5", *python(CROWD), mode=mode) as run, bounded(0.5):
+        assert run.wait() == 7
+        assert run.alive() == []
+        told = run.output()
+        assert (told.count(b"s"), told.count(b"t")) == (67, 66)
+
+
+@pytest.mark.parametrize("owner", ["command's", "pyinit's"])
+def test_a_fork_bomb_is_gone(mode: Mode, owner: str) -> None:
+    need_root()
+    need("setpriv", "prlimit")
+    uid = str(random.randrange(20000, 60000))
+    limited = ["setpriv", "--reuid", uid, "--regid", uid, "--clear-groups", "prlimit", "--nproc=50"]
+    bomb = [BASE_PYTHON, "-ISc", BOMB]
+    init, command = ([*limited, str(PYINIT)], bomb) if owner == "pyinit's" else ([str(PYINIT)], [*limited, *bomb])
+    with started("-t", "0.5", *command, init=init, mode=mode) as run, bounded(0.5):
+        assert run.wait() == 7
+        assert run.alive() == []
+
+
+def test_a_thousand_orphans_that_end_during_the_drain_do_not_delay_it(mode: Mode) -> None:
+    with started("-t", "1000", *python(FAMILY), mode=mode) as run, bounded(5):
+        assert run.wait() == 7
+        assert run.alive() == []
+
+
+def test_what_spawns_on_sigterm_is_gone(mode: Mode) -> None:
+    with started("-t", "0.5", *python(SPAWNERS), mode=mode) as run, bounded(0.5):
+        assert run.wait() == 7
+        assert run.alive() == []
+
+
+def test_a_process_whose_first_thread_has_ended_is_gone() -> None:
+    with started("-t", "1", *python(HEADLESS), mode="subreaper") as run, bounded(1):
+        pid = int(run.line())
+        try:
+            assert run.wait() == 7
+            assert status_of(pid) == {}
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def test_the_init_of_a_nested_pid_namespace_is_gone(mode: Mode) -> None:
+    need_root()
+    nested = "unshare --pid --fork --mount-proc sh -c 'echo ready; sleep 1000 & wait'"
+    with started("-t", "0.5", "sh", "-c", f"{nested} & read line; exit 7", mode=mode, stdin=subprocess.PIPE) as run:
+        assert run.line() == b"ready\n"
+        with bounded(0.5):
+            release(run)
+            assert run.wait() == 7
+        assert run.alive() == []
+
+
+def test_a_nested_pyinit_and_its_family_are_gone(mode: Mode) -> None:
+    nested = f"{PYINIT} -t 0.1 sh -c 'setsid sleep 1000 & echo ready; wait'"
+    with started("-t", "60", "sh", "-c", f"{nested} & read line; exit 7", mode=mode, stdin=subprocess.PIPE) as run:
+        assert run.line() == b"ready\n"
+        with bounded(0.1):
+            release(run)
+            assert run.wait() == 7
+        assert run.alive() == []
+
+
+@pytest.fixture
+def freezer() -> Iterator[Path]:
+    """A cgroup whose processes can be frozen, so that not even SIGKILL ends them."""
+    need_root()
+    group = Path(f"/sys/fs/cgroup/freezer/drain-test-{random.randrange(2**32)}")
+    if not group.parent.is_dir():  # the freezer of cgroup v2 lets them die
+        pytest.skip("needs a cgroup v1 freezer")
+    group.mkdir()
+    try:
+        yield group
+    finally:
+        (group / "freezer.state").write_text("THAWED")
+        for pid in (group / "cgroup.procs").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+        wait_until(lambda: not (group / "cgroup.procs").read_text(), "the thawed to die")
+        group.rmdir()
+
+
+def test_what_sigkill_cannot_end_delays_pyinit_by_two_seconds_and_is_named(freezer: Path) -> None:
+    script = "setsid sleep 1000 & echo $!; read line; exit 7"
+    with started("-t", "0.2", "sh", "-c", script, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        pid = int(run.line())
+        (freezer / "cgroup.procs").write_text(str(pid))
+        (freezer / "freezer.state").write_text("FROZEN")
+        wait_until(lambda: (freezer / "freezer.state").read_text() == "FROZEN\n", "the freezing")
+        with bounded(2.2):
+            release(run)
+            assert run.wait() == 7
+        assert run.process.stderr is not None
+        assert f"PID {pid} (sleep, state D)" in run.process.stderr.readline().decode()
+        (freezer / "freezer.state").write_text("THAWED")
