@@ -6,7 +6,7 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
 BUILD_PACKAGES := gcc libc6-dev libcap-dev python3-dev python3-venv procps util-linux
 TEST_PACKAGES := tini dumb-init catatonit bubblewrap bash dash busybox less vim-tiny strace
-ENGINE_PACKAGES :=
+ENGINE_PACKAGES := docker.io podman runc conmon debootstrap iproute2
 SOURCES := $(wildcard pyinit/*.py pyinit/bin/*) setup.cfg pyproject.toml
 
 .PHONY: demo test lint bench clean

@@ -75,11 +75,12 @@ def _in_foreground(terminal: int) -> bool:
     return True
 
 
-def start(caller: Caller, run: "Callable[[], NoReturn]") -> int:
+def start(caller: Caller, run: "Callable[[int], NoReturn]", stopped: "Callable[[int, int], None]") -> int:
     """Fork a child in a process group of its own and have it call `run`, which execs; return its PID.
 
-    Returns once the exec has happened, so that no signal is ever forwarded to a copy of pyinit. CommandError where
-    fork(2) or the exec failed; nothing is left of the child then.
+    `run` is called with a descriptor that the exec closes. Returns then, so that no signal is ever forwarded to a copy
+    of pyinit. A child that has the terminal may be stopped by Ctrl-Z before: `stopped` is called with its PID and the
+    signal, and must continue it. CommandError where fork(2) or the exec failed; nothing is left of the child then.
     """
     try:
         report_end, child_end = posix.pipe2(posix.O_CLOEXEC)
@@ -89,8 +90,8 @@ def start(caller: Caller, run: "Callable[[], NoReturn]") -> int:
     if pid == 0:
         _child(caller, run, child_end)
     posix.close(child_end)
-    if caller.foreground and caller.terminal is not None:
-        _continue_if_stopped(pid, report_end, caller.terminal)
+    if caller.foreground:
+        _watch_for_stop(pid, report_end, stopped)
     report = posix.read(report_end, LONGEST_REPORT)  # the exec closes the other end
     posix.close(report_end)
     if report:
@@ -100,33 +101,30 @@ def start(caller: Caller, run: "Callable[[], NoReturn]") -> int:
     return pid
 
 
-def _continue_if_stopped(pid: int, report_end: int, terminal: int) -> None:
-    """Wait for the exec of a child that has the terminal: Ctrl-Z may stop it before, and nobody else would see that."""
+def _watch_for_stop(pid: int, report_end: int, stopped: "Callable[[int, int], None]") -> None:
+    """Return when the report is there, or its end; until then nobody else would see that the child is stopped."""
     import select
-
-    from .terminal import hand_over, suspend, take_back
 
     poll = select.poll()
     poll.register(report_end)
     while not poll.poll(50):
-        stopped = posix.waitid(posix.P_PID, pid, posix.WSTOPPED | posix.WNOHANG)
-        if stopped:
-            take_back(terminal, pid)
-            suspend(stopped.si_status, job=True)
-            hand_over(terminal, pid)
-            posix.killpg(pid, _signal.SIGCONT)
+        siginfo = posix.waitid(posix.P_PID, pid, posix.WSTOPPED | posix.WNOHANG)
+        if siginfo:
+            stopped(pid, siginfo.si_status)
 
 
-def _child(caller: Caller, run: "Callable[[], NoReturn]", report_fd: int) -> "NoReturn":
+def _child(caller: Caller, run: "Callable[[int], NoReturn]", report_fd: int) -> "NoReturn":
     """In the child: never returns, whatever happens."""
     try:
+        pyinit_group = posix.getpgrp()
         posix.setpgid(0, 0)
         if caller.foreground and caller.terminal is not None:
             try:
-                posix.tcsetpgrp(caller.terminal, posix.getpgrp())  # SIGTTOU is blocked: it cannot stop us
+                if posix.tcgetpgrp(caller.terminal) == pyinit_group:  # else Ctrl-Z has given it back to the shell
+                    posix.tcsetpgrp(caller.terminal, posix.getpgrp())  # SIGTTOU is blocked: it cannot stop us
             except OSError:
                 pass  # EIO, ENOTTY: the terminal has just hung up, which the command will hear of
-        run()
+        run(report_fd)
     except CommandError as error:
         report = f"{error.status} {error}"
     except BaseException as error:

@@ -86,7 +86,7 @@ class Init:
         self.child = 0  # PID and process group of the main child; 0: there is none (any more)
         self.status = 0  # pyinit's exit status, once there is no main child
         self.stopped = False  # the main child, as far as job control goes
-        self.stop_was_forwarded = False
+        self.told_to_stop = False  # pyinit has been, with kill(2), and SIGCONT has not come since
         self.kill_at: float | None = None
         self.reaped = 0
         self.childless = False
@@ -101,7 +101,7 @@ class Init:
         """Start the command, see it through, drain, exit."""
         if not self.pauses:
             try:
-                self.child = start(self.caller, self.become_command)
+                self.child = start(self.caller, self.become_command, self.stopped_before_exec)
             except CommandError as error:
                 log.error(str(error))
                 posix._exit(error.status)
@@ -115,9 +115,20 @@ class Init:
         """The descriptors above 2 that pyinit needs as long as it runs."""
         return {self.options.status_fd, self.terminal}
 
-    def become_command(self) -> "NoReturn":
+    def become_command(self, _: int) -> "NoReturn":
         """In the child: exec the command."""
         become(self.caller, self.options.command)
+
+    def stopped_before_exec(self, pid: int, signum: int) -> None:
+        """Ctrl-Z has come too early for loop() to see it: stop the job, and wait for SIGCONT here."""
+        self.child = pid
+        if self.suspend(signum, job=True):
+            _signal.sigwaitinfo((SIGCONT,))
+        if self.terminal is not None:
+            from .terminal import hand_over
+
+            hand_over(self.terminal, pid)
+        self.continue_child()
 
     def started(self) -> None:
         """The command's exec has happened."""
@@ -157,7 +168,7 @@ class Init:
             elif self.pauses and siginfo.si_signo in (_signal.SIGTERM, _signal.SIGINT):
                 return
             elif not self.takes(siginfo) and self.child:
-                self.forward(siginfo.si_signo)
+                self.forward(siginfo)
             self.reap()
 
     def next_signal(self, deadline: float | None) -> "_signal.struct_siginfo | None":
@@ -210,8 +221,9 @@ class Init:
         else:
             log.debug(f"reaped orphan PID {pid}: {describe(wait_status)}")
 
-    def forward(self, signum: int) -> None:
-        """Forward a signal that came in, as the policy says."""
+    def forward(self, siginfo: "_signal.struct_siginfo") -> None:
+        """Forward a signal that came in, as the policy says; those of job control stop pyinit too."""
+        signum = siginfo.si_signo
         outgoing = self.policy.forwarded(signum)
         if log.level >= log.DEBUG:
             log.debug(f"{signal_name(signum)} came in; forwarded: {signal_name(outgoing) if outgoing else 'nothing'}")
@@ -220,7 +232,7 @@ class Init:
 
             hand_over(self.terminal, self.child)
         if signum == SIGCONT:
-            self.stop_was_forwarded = False
+            self.told_to_stop = False
         if signum == SIGCONT and self.stopped:
             self.continue_child()
         elif outgoing:
@@ -228,8 +240,8 @@ class Init:
             if self.kill_after is not None and self.kill_at is None and self.policy.stops(signum):
                 self.kill_at = monotonic() + self.kill_after
         if signum in SUSPEND_SIGNALS:
-            self.stop_was_forwarded = True
-            self.suspend(signum, job=False)
+            self.told_to_stop = siginfo.si_code <= 0
+            self.suspend(signum, job=not self.told_to_stop)
 
     def deliver(self, signum: int) -> None:
         """Send `signum` to whom --scope says."""
@@ -264,12 +276,12 @@ class Init:
             if hand_over(self.terminal, self.child):
                 self.continue_child()
                 return
-        if not self.suspend(signum, job=True) and signum == _signal.SIGTSTP and not self.stop_was_forwarded:
+        if not self.suspend(signum, job=True) and signum == _signal.SIGTSTP and not self.told_to_stop:
             self.continue_child()
 
     def continue_child(self) -> None:
         """Continue the main child's process group."""
-        self.stopped = self.stop_was_forwarded = False
+        self.stopped = self.told_to_stop = False
         try:
             posix.killpg(self.child, SIGCONT)
         except OSError:

@@ -95,15 +95,16 @@ class Launcher(Init):
         self.command_ran = False
         self.can_suspend = posix.getpid() not in (1, posix.getsid(0))
 
-    def become_command(self) -> "NoReturn":
+    def become_command(self, report_fd: int) -> "NoReturn":
         """In the child, PID 1 of the new namespace: be the inner pyinit."""
         self.socket.close()
         die_with_parent(self.inner_end)
         isolate()
+        posix.close(report_fd)  # from here on the launcher listens to the socket
         Inner(self).run()
 
     def started(self) -> None:
-        """The inner has closed the descriptor of its start: the command runs, or couldn't be started."""
+        """The isolation has succeeded: the inner runs."""
         self.inner_end.close()
 
     def descriptors(self) -> set[int | None]:
@@ -117,8 +118,14 @@ class Launcher(Init):
         self.listen()
         return True
 
-    def listen(self) -> None:
-        """Act on what the inner has said since the last time."""
+    def forward(self, siginfo: "_signal.struct_siginfo") -> None:
+        """As Init does. What the inner asked for before a SIGCONT, that SIGCONT undoes."""
+        if siginfo.si_signo == _signal.SIGCONT:
+            self.listen(stops=False)
+        super().forward(siginfo)
+
+    def listen(self, *, stops: bool = True) -> None:
+        """Act on what the inner has said since the last time; on its stops only if `stops`."""
         while True:
             try:
                 message, ancillary, _, _ = self.socket.recvmsg(64, CMSG_SPACE(UCRED_SIZE), MSG_DONTWAIT)
@@ -131,7 +138,7 @@ class Launcher(Init):
                 self.outer_pid = int.from_bytes(ancillary[0][2][:4], sys.byteorder)
             elif word == b"runs":
                 self.command_runs(int(numbers[0]))
-            elif word == b"stop":
+            elif word == b"stop" and stops:
                 self.child_stopped(int(numbers[0]))
 
     def command_runs(self, inner_pid: int) -> None:
@@ -171,28 +178,29 @@ class Inner(Init):
         """The descriptors above 2 that the inner needs as long as it runs."""
         return {*super().descriptors(), self.socket.fileno()}
 
-    def become_command(self) -> "NoReturn":
+    def become_command(self, report_fd: int) -> "NoReturn":
         """In the child: let the kernel tell the launcher our PID over there, then exec the command."""
         self.socket.send(b"pid")
         if self.privileges is not None:
             self.privileges.restore()
-        super().become_command()
+        super().become_command(report_fd)
 
     def started(self) -> None:
         """The command's exec has happened; the launcher says so."""
         self.socket.send(b"runs %d" % self.child)
 
     def suspend(self, signum: int, *, job: bool) -> bool:
-        """Have the launcher stop; false: nobody could continue it.
+        """Have the launcher stop, once until SIGCONT comes; false: nobody could continue it.
 
-        A stop signal that was forwarded came through the launcher, which has stopped itself then.
+        Where pyinit was told to stop, the launcher has forwarded that, and has stopped already.
         """
         from .terminal import take_back
 
-        if self.can_suspend and job and not self.stop_was_forwarded:
+        if self.can_suspend and not self.told_to_stop:
             if self.terminal is not None:
                 take_back(self.terminal, self.child)
             self.socket.send(b"stop %d" % signum)
+            self.told_to_stop = True
         return self.can_suspend
 
 

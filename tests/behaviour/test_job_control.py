@@ -2,13 +2,14 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.behaviour.shell import CTRL_C, CTRL_D, CTRL_Z, SHELLS, Shell, shell
+from tests.behaviour.shell import CTRL_C, CTRL_D, CTRL_Z, SHELLS, Shell, shell, words_of
 from tests.harness import children_of, need, state_of, status_of, wait_until
 
 
@@ -301,6 +302,7 @@ def test_a_pager_behind_pyinit_in_a_pipeline_gets_the_terminal() -> None:
         run.type("100g")
         run.see("line 100 of it")
         run.type("q")
+        wait_until(lambda: not run.named("less"), "the end of less")
         run.type(CTRL_C)  # for the command, which sleeps on
         run.prompt()
 
@@ -346,3 +348,22 @@ def test_ctrl_z_before_fg_is_done_is_not_lost(bash: Shell) -> None:
     bash.type(CTRL_D)
     bash.prompt()
     bash.leave()
+
+
+def test_ctrl_z_at_any_moment_of_a_start_stops_the_job() -> None:
+    """From the exec of pyinit on: before it bash's own child ignores the signal for a moment.
+
+    A command that is stopped just before its exec must not keep anybody waiting for that.
+    """
+    need("bash")
+    with shell(*SHELLS["bash"]) as run:
+        for turn in range(30):
+            run.start("pyinit cat")
+            wait_until(lambda: b"pyinit" in words_of(run.foreground()) or run.named("cat"), "the exec of pyinit")
+            time.sleep(turn * 0.001)  # not a wait: it is where in the start the key falls
+            assert "Stopped" in run.suspend()
+            run.start("fg")
+            run.echoes("hello")
+            run.type(CTRL_D)
+            run.prompt()
+        run.leave()

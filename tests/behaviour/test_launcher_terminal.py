@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,25 +84,6 @@ def test_ctrl_z_and_fg_work_ten_times_in_a_row(sh: Shell) -> None:
     sh.type(CTRL_D)
     sh.prompt()
     sh.leave()
-
-
-def test_ctrl_z_at_any_moment_of_a_start_stops_the_job() -> None:
-    """From the exec of pyinit on: before it bash's own child ignores the signal for a moment.
-
-    A command that is stopped just before its exec must not keep anybody waiting for that.
-    """
-    need("bash")
-    with shell(*SHELLS["bash"]) as run:
-        for turn in range(30):
-            run.start("pyinit -n cat")
-            wait_until(lambda: b"pyinit" in words_of(run.foreground()) or run.named("cat"), "the exec of pyinit")
-            time.sleep(turn * 0.001)  # not a wait: it is where in the start the key falls
-            assert "Stopped" in run.suspend()
-            run.start("fg")
-            run.echoes("hello")
-            run.type(CTRL_D)
-            run.prompt()
-        run.leave()
 
 
 def test_bg_lets_it_run_on_without_the_terminal(sh: Shell) -> None:

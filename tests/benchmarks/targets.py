@@ -1,0 +1,108 @@
+"""The targets of pyinit, held against the results of one run. Shown, never asserted."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from . import forward, growth, reap, rest, start, stop
+from .contenders import FLOOR, NOTHING, PID1, PYINIT, ROLES
+from .samples import Measure, Results, Spread
+
+TINI = "tini"
+
+
+class Verdict(NamedTuple):
+    """A target, what was measured in the words of the target, and whether it is met."""
+
+    target: str
+    role: str
+    measured: str
+    met: bool
+
+
+def verdicts(results: Results) -> list[Verdict]:
+    """Return a verdict for each target whose figures are there."""
+    found = _start(results)
+    for role in ROLES:
+        for flow in (reap.FLOW, reap.FLOOD):
+            text = f"{flow.count:,} orphans: "
+            found += _beside(results, role, f"{text}rate ≥ tini's, within the noise", flow.rate, _at_least)
+            found += _beside(results, role, f"{text}CPU for each ≤ 1.25 x tini's", flow.cpu, _times(1.25))
+        text = "longest a zombie stays ≤ tini's, within the noise"
+        found += _beside(results, role, f"1,000 orphans at once: {text}", reap.BURST_LONGEST, _at_most)
+        found += _beside(results, role, f"20,000 orphans: {text}", reap.FLOW.longest, _at_most)
+        found += _beside(results, role, "forwarding, median ≤ 1.5 x tini's", forward.MEDIAN, _times(1.5))
+        found += _rest(results, role)
+        found += _beside(results, role, "stopping ≤ tini's + 0.2 ms", stop.ALONE, _plus(0.2))
+        found += _linear(results, role)
+    return found
+
+
+def _start(results: Results) -> list[Verdict]:
+    floor, nothing = results.of(start.WALL, PID1, FLOOR), results.of(start.WALL, PID1, NOTHING)
+    found = []
+    for role in ROLES:
+        own = results.of(start.WALL, role, PYINIT)
+        if own and floor and nothing:
+            ratio = own.median / (floor.median + nothing.median)
+            found.append(Verdict("start ≤ 1.35 x (python3 -I -S + true)", role, f"{ratio:.2f} x", ratio <= 1.35))
+    return found
+
+
+def _beside(
+    results: Results, role: str, target: str, measure: Measure, judge: Callable[[Spread, Spread], tuple[str, bool]]
+) -> list[Verdict]:
+    own, peer = results.of(measure, role, PYINIT), results.of(measure, role, TINI)
+    return [Verdict(target, role, *judge(own, peer))] if own and peer else []
+
+
+def _noise(own: Spread, peer: Spread) -> float:
+    """The larger spread of the two, and a tenth where there is too little to tell."""
+    return max(own.iqr, peer.iqr) if min(own.samples, peer.samples) >= 5 else peer.median / 10
+
+
+def _at_least(own: Spread, peer: Spread) -> tuple[str, bool]:
+    return f"{own.median / peer.median:.2f} x", own.median >= peer.median - _noise(own, peer)
+
+
+def _at_most(own: Spread, peer: Spread) -> tuple[str, bool]:
+    return f"{own.median / peer.median:.2f} x", own.median <= peer.median + _noise(own, peer)
+
+
+def _times(limit: float) -> Callable[[Spread, Spread], tuple[str, bool]]:
+    return lambda own, peer: (f"{own.median / peer.median:.2f} x", own.median <= limit * peer.median)
+
+
+def _plus(limit: float) -> Callable[[Spread, Spread], tuple[str, bool]]:
+    return lambda own, peer: (f"{own.median - peer.median:+.2f} ms", own.median <= peer.median + limit)
+
+
+def _rest(results: Results, role: str) -> list[Verdict]:
+    found = []
+    wake_ups, threads = results.of(rest.WAKE_UPS, role, PYINIT), results.of(rest.THREADS, role, PYINIT)
+    if wake_ups and threads:
+        found.append(Verdict("at rest: no wake-up", role, f"{wake_ups.median:.0f}", wake_ups.median == 0))
+        found.append(Verdict("at rest: 1 thread", role, f"{threads.median:.0f}", threads.median == 1))
+    own, floor = results.of(rest.PRIVATE, role, PYINIT), results.of(rest.PRIVATE, PID1, FLOOR)
+    if own and floor:
+        ratio = own.median / floor.median
+        found.append(Verdict("private memory ≤ 1.05 x idle python3 -I -S", role, f"{ratio:.2f} x", ratio <= 1.05))
+    return found
+
+
+def _linear(results: Results, role: str) -> list[Verdict]:
+    """What the kernel needs to end as many processes is not linear either: tini as PID 1 leaves that to it."""
+    own, kernel = _exponent(results, role, PYINIT), _exponent(results, PID1, TINI)
+    if own is None or kernel is None:
+        return []
+    target = "a drain that is linear: exponent ≤ 1.1, or the kernel's own + 0.1"
+    return [Verdict(target, role, f"{own:.2f}, kernel {kernel:.2f}", own <= max(1.1, kernel + 0.1))]
+
+
+def _exponent(results: Results, role: str, contender: str) -> float | None:
+    """Time ~ size^exponent, from a tenth of the largest crowd to the largest: well above the fixed cost."""
+    points = dict(growth.curve(results, growth.DRAIN, role, contender))
+    large = max(points, default=0)
+    if large // 10 not in points:
+        return None
+    return math.log10(points[large] / points[large // 10])

@@ -1,0 +1,96 @@
+"""Podman: run, stop, and the Kubernetes manifests of pod.yaml."""
+
+import importlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.engines.engine import BY_ITSELF, Docker, children, process_of, until
+from tests.engines.podman import Podman
+from tests.harness import missing, need
+
+MANIFESTS = Path(__file__).with_name("pod.yaml")
+FINISHING = 2.0  # seconds that the Deployment's command needs
+WORKERS = {"graceful": "graceful-pod-0-worker", "shared": "shared-worker"}  # containers, by their manifests
+
+
+@pytest.fixture(scope="module")
+def podman(docker: Docker, pyinit: str) -> Iterator[Podman]:
+    """Podman with the image that has pyinit."""
+    need("podman", "runc", "conmon")
+    engine = Podman()
+    try:
+        engine.load(docker, pyinit)
+        yield engine
+    finally:
+        engine.stop()
+
+
+@pytest.fixture
+def played(podman: Podman) -> Iterator[dict[str, str]]:
+    """The pods of pod.yaml, played; the names of their containers."""
+    podman("kube", "play", "--network=none", str(MANIFESTS))
+    yield WORKERS
+    podman("kube", "play", "--down", str(MANIFESTS), check=False)
+
+
+def says(podman: Podman, container: str, text: str) -> None:
+    """Wait until the container's logs hold `text`."""
+    until(lambda: text in podman.logs(container), lambda: f"{text!r} in the logs: {podman.logs(container)!r}")
+
+
+def test_podman_run_exits_as_the_command_did(podman: Podman, pyinit: str) -> None:
+    result = podman.run("run", "--rm", "--network=none", pyinit, "sh", "-c", "echo out; exit 7", check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (7, "out\n", "")
+
+
+def test_podman_stop_ends_a_shell_form_command_by_itself(podman: Podman, pyinit: str) -> None:
+    container = podman("run", "--detach", "--network=none", pyinit, "sh", "-c", "echo ready; sleep 1000; exit 4")
+    says(podman, container, "ready")
+    assert podman("exec", container, "cat", "/proc/1/comm") == "pyinit"
+    began = time.monotonic()
+    podman("stop", container)
+    assert time.monotonic() - began < BY_ITSELF
+    assert podman.inspect(container)["State"]["ExitCode"] == 143
+    assert podman.logs(container) == "ready\n"
+
+
+def test_a_played_deployment_finishes_its_work_within_its_grace_period(podman: Podman, played: dict[str, str]) -> None:
+    container = played["graceful"]
+    says(podman, container, "ready")
+    pid = podman.inspect(container)["State"]["Pid"]
+    first = process_of(pid)
+    assert first is not None
+    assert first.name == "pyinit"
+    began = time.monotonic()
+    podman("pod", "stop", podman.inspect(container)["Pod"])
+    assert time.monotonic() - began >= FINISHING
+    assert "finished" in podman.logs(container).splitlines()
+    assert podman.inspect(container)["State"]["ExitCode"] == 3
+
+
+def test_in_a_shared_pid_namespace_pyinit_is_a_subreaper_and_takes_its_orphan_along(
+    podman: Podman, played: dict[str, str]
+) -> None:
+    container = played["shared"]
+    says(podman, container, "ready")
+    pid = podman.inspect(container)["State"]["Pid"]
+    assert Path(f"/proc/{pid}/comm").read_text() == "pyinit\n"
+    assert podman("exec", container, "cat", "/proc/1/comm") != "pyinit"
+    until(lambda: [child.name for child in children(pid)] == ["sh", "sh"], "pyinit adopted the orphan")
+    podman("stop", container)
+    assert "the orphan got TERM" in podman.logs(container)
+    assert podman.inspect(container)["State"]["ExitCode"] == 143
+
+
+def test_the_manifests_are_valid_kubernetes() -> None:
+    try:
+        kubernetes_validate = importlib.import_module("kubernetes_validate")  # it comes without types
+    except ImportError:
+        missing("kubernetes-validate not installed")
+    version = kubernetes_validate.latest_version()
+    for manifest in yaml.safe_load_all(MANIFESTS.read_text()):
+        kubernetes_validate.validate(manifest, version, strict=True)
