@@ -22,8 +22,6 @@ else:
     import _signal
 
 SIGCHLD, SIGCONT = _signal.SIGCHLD, _signal.SIGCONT
-CANNOT_DIE = 2.0  # seconds without a death after SIGKILL: what is left is in the kernel's hands, state D
-KILL_AGAIN = 0.05  # seconds between two rounds of SIGKILL
 
 
 def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
@@ -91,7 +89,7 @@ class Init:
         self.reaped = 0
         self.childless = False
         self.names: dict[int, str] = {}  # of what was left when the drain began, with -v
-        self.warned = False
+        self.warned_of_proc = False
         # Without a terminal nobody asks whether the main child has stopped.
         self.wait_flags = posix.WNOHANG if caller.terminal is None else posix.WNOHANG | posix.WUNTRACED
         self.signals = _signal.valid_signals()
@@ -108,7 +106,10 @@ class Init:
             self.started()
         settle(self.descriptors())
         self.loop()
-        self.drain()
+        try:
+            self.drain()
+        except Exception as error:  # such as a package that was replaced meanwhile: the status must not be lost
+            log.error(f"drain: {type(error).__name__}: {error}")
         posix._exit(self.status)
 
     def descriptors(self) -> set[int | None]:
@@ -300,69 +301,19 @@ class Init:
         return False
 
     def drain(self) -> None:
-        """Let what the command left behind end, then make it.
-
-        With --wait-all, wait until a stop signal comes. Then SIGTERM, and SIGCONT because a stopped process cannot act
-        on it; then, when the grace is over or a stop signal ends it, SIGKILL until nothing is left. A process forked by
-        one that was about to die is met by the next round. Where no child is left there is no descendant either:
-        whoever loses its parent becomes pyinit's child.
-        """
+        """See to what the command left behind. No child left, no descendant: whoever loses its parent becomes ours."""
         self.reap()
-        if self.childless:
-            return
-        began = monotonic()
-        self.tell_who_is_left()
-        if self.options.wait_all and self.outlasted(None):
-            return
-        if self.options.grace:
-            self.signal_descendants(_signal.SIGTERM, SIGCONT)
-            gone = self.outlasted(monotonic() + self.options.grace)
-        else:
-            gone = False
-        if not gone:
-            self.kill_all()
-        log.info(f"drained in {monotonic() - began:.2f} s")
+        if not self.childless:
+            from .drain import drain
 
-    def outlasted(self, deadline: float | None) -> bool:
-        """Reap and forward until no child is left (true), the deadline passes, or a stop signal comes (false)."""
-        while not self.childless:
-            siginfo = self.next_signal(deadline)
-            if siginfo is None:
-                return False
-            if self.policy.stops(siginfo.si_signo):
-                return False
-            outgoing = self.policy.forwarded(siginfo.si_signo)
-            if outgoing and not self.takes(siginfo):
-                self.signal_descendants(outgoing)
-            self.reap()
-        return True
-
-    def kill_all(self) -> None:
-        """SIGKILL, again and again, until no child is left or what is left cannot die."""
-        give_up = monotonic() + CANNOT_DIE
-        while monotonic() < give_up:
-            reaped = self.reaped
-            self.kill_descendants()
-            if self.outlasted(monotonic() + KILL_AGAIN):
-                return
-            if self.reaped > reaped:
-                give_up = monotonic() + CANNOT_DIE
-        left = ", ".join(f"{pid} ({name}, state {state})" for pid, name, state in self.who_is_left()[:10])
-        log.warning(f"left behind, because SIGKILL does not end it: PID {left or 'unknown'}")
+            drain(self)
 
     def signal_descendants(self, *signums: int) -> None:
-        """Send the signals to every descendant: as PID 1, at once, to every process of the namespace. See kill(2)."""
-        if posix.getpid() == 1:
-            for signum in signums:
-                try:
-                    posix.kill(-1, signum)
-                except ProcessLookupError:
-                    pass  # the last one has just ended
-            return
+        """Send the signals to every descendant, or to the main child's group where /proc cannot be read."""
         from . import processes
 
         try:
-            processes.send(signums, processes.descendants())
+            processes.signal_descendants(signums)
         except processes.NoProcError as error:
             self.warn_no_proc(error)
             if self.child:
@@ -370,9 +321,6 @@ class Init:
 
     def kill_descendants(self) -> None:
         """One round of SIGKILL for every descendant, which leaves only what was forked meanwhile."""
-        if posix.getpid() == 1:
-            self.signal_descendants(_signal.SIGKILL)
-            return
         from . import processes
 
         try:
@@ -382,27 +330,9 @@ class Init:
 
     def warn_no_proc(self, error: Exception) -> None:
         """Once."""
-        if not self.warned:
-            self.warned = True
+        if not self.warned_of_proc:
+            self.warned_of_proc = True
             log.warning(f"descendants cannot be found, because /proc cannot be read: {error}")
-
-    def tell_who_is_left(self) -> None:
-        """With -v, at the start of a drain."""
-        if log.level >= log.INFO:
-            self.names = {pid: name for pid, name, _ in self.who_is_left()}
-            few = ", ".join(f"{pid} ({name})" for pid, name in list(self.names.items())[:10])
-            more = ", ..." if len(self.names) > 10 else ""
-            log.info(f"still there: {len(self.names)}: PID {few}{more}")
-
-    def who_is_left(self) -> "list[tuple[int, str, str]]":
-        """PID, name and state of the living descendants; none where there is no /proc."""
-        from . import processes
-
-        try:
-            everyone = [(pid, processes.name(pid), processes.state(pid)) for pid in processes.descendants()]
-        except processes.NoProcError:
-            return []
-        return [(pid, name, state) for pid, name, state in everyone if state not in "ZX"]
 
 
 def settle(keep: set[int | None]) -> None:

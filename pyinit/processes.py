@@ -62,12 +62,30 @@ def _walk_parents(own: int) -> list[int]:
     return family[1:]
 
 
+def signal_descendants(signums: "Iterable[int]") -> None:
+    """Send the signals to every descendant: as PID 1, at once, to every process of the namespace. See kill(2).
+
+    NoProcError as in descendants(), but not as PID 1.
+    """
+    if posix.getpid() != 1:
+        send(signums, descendants())
+        return
+    for signum in signums:
+        try:
+            posix.kill(-1, signum)
+        except ProcessLookupError:
+            pass  # the last one has just ended
+
+
 def kill_descendants() -> None:
-    """SIGKILL for every descendant, those included that a fork bomb adds during the walk.
+    """SIGKILL for every descendant, those included that a fork bomb adds during the walk; NoProcError as above.
 
     Whoever is found is stopped first, until a walk finds nobody new: a stopped process forks no more, while one that is
-    killed makes room for the next where the number of processes is bounded. NoProcError as in descendants().
+    killed makes room for the next where the number of processes is bounded.
     """
+    if posix.getpid() == 1:
+        signal_descendants((_signal.SIGKILL,))
+        return
     stopped: set[int] = set()
     for _ in range(MOST_WALKS):
         fresh = [pid for pid in descendants() if pid not in stopped]
