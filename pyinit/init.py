@@ -183,13 +183,13 @@ class Init:
 
         The terminal's SIGTTIN and SIGTTOU are too: they mean that another process of pyinit's job needs the terminal.
         """
-        if siginfo.si_code <= 0:
-            return False
+        if siginfo.si_signo == SIGCHLD or siginfo.si_code <= 0:
+            return siginfo.si_code > 0
         if siginfo.si_signo in (_signal.SIGTTIN, _signal.SIGTTOU) and self.terminal is not None and self.child:
             from .terminal import share
 
             return share(self.terminal, self.child)
-        return siginfo.si_signo == SIGCHLD
+        return False
 
     def reap(self) -> None:
         """Reap whatever has ended: one SIGCHLD may stand for many deaths. See waitpid(2).
