@@ -4,6 +4,8 @@ import signal
 
 
 def pytest_configure() -> None:
-    """A shell has what it starts in the background, such as `make test &`, ignore SIGINT and SIGQUIT."""
+    """Undo what nohup(1), or a shell's `make test &`, has the suite ignore: its children would inherit that."""
+    for signum in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # these two are CPython's own doing
+        if signal.getsignal(signum) == signal.SIG_IGN:
+            signal.signal(signum, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
