@@ -2,10 +2,12 @@
 
 import signal
 
+import pytest
 
-def pytest_configure() -> None:
-    """Undo what nohup(1), or a shell's `make test &`, has the suite ignore: its children would inherit that."""
+
+@pytest.fixture(autouse=True)
+def default_dispositions() -> None:
+    """Undo what nohup(1), `make test &` or a library has the suite ignore, which its children would inherit."""
     for signum in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # these two are CPython's own doing
         if signal.getsignal(signum) == signal.SIG_IGN:
             signal.signal(signum, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)

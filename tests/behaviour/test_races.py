@@ -193,7 +193,8 @@ def test_a_storm_loses_no_real_time_signal_no_orphan_and_not_the_sigterm_after_i
         counts = {int(signum): int(count) for signum, count in map(bytes.split, run.output().splitlines())}
         assert run.wait() == 0
     assert {signum: counts[signum] for signum in expected} == expected
-    assert set(counts) == {*expected, *MIXED, signal.SIGTERM}
+    # A SIGCHLD that somebody sends is lost where the kernel's own is pending: there is room for one only.
+    assert {*counts, signal.SIGCHLD} == {*expected, *MIXED, signal.SIGTERM}
 
 
 def test_real_time_signals_sent_one_after_the_other_arrive_one_after_the_other(mode: Mode) -> None:
