@@ -119,11 +119,9 @@ def _child(caller: Caller, run: "Callable[[int], NoReturn]", report_fd: int) -> 
         pyinit_group = posix.getpgrp()
         posix.setpgid(0, 0)
         if caller.foreground and caller.terminal is not None:
-            try:
-                if posix.tcgetpgrp(caller.terminal) == pyinit_group:  # else Ctrl-Z has given it back to the shell
-                    posix.tcsetpgrp(caller.terminal, posix.getpgrp())  # SIGTTOU is blocked: it cannot stop us
-            except OSError:
-                pass  # EIO, ENOTTY: the terminal has just hung up, which the command will hear of
+            from .terminal import move
+
+            move(caller.terminal, pyinit_group, posix.getpgrp())  # unless Ctrl-Z has given it back to the shell
         run(report_fd)
     except CommandError as error:
         report = f"{error.status} {error}"

@@ -228,12 +228,12 @@ class Init:
         outgoing = self.policy.forwarded(signum)
         if log.level >= log.DEBUG:
             log.debug(f"{signal_name(signum)} came in; forwarded: {signal_name(outgoing) if outgoing else 'nothing'}")
-        if signum == SIGCONT and self.terminal is not None:
-            from .terminal import hand_over
-
-            hand_over(self.terminal, self.child)
         if signum == SIGCONT:
             self.told_to_stop = False
+            if self.terminal is not None:
+                from .terminal import hand_over
+
+                hand_over(self.terminal, self.child)
         if signum == SIGCONT and self.stopped:
             self.continue_child()
         elif outgoing:

@@ -19,6 +19,7 @@ from .command import Caller, CommandError
 from .init import Init, set_parent_death_signal
 from .policy import OWN_ERROR, Policy
 from .privileges import Privileges, libc
+from .terminal import can_suspend, take_back
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Launcher(Init):
         fcntl.fcntl(self.socket.fileno(), fcntl.F_SETFL, flags | posix.O_NONBLOCK | fcntl.FASYNC)
         self.outer_pid = 0  # the command's PID in this namespace, as soon as it exists
         self.command_ran = False
-        self.can_suspend = posix.getpid() not in (1, posix.getsid(0))
+        self.can_suspend = can_suspend()
 
     def become_command(self, report_fd: int) -> "NoReturn":
         """In the child, PID 1 of the new namespace: be the inner pyinit."""
@@ -194,8 +195,6 @@ class Inner(Init):
 
         Where pyinit was told to stop, the launcher has forwarded that, and has stopped already.
         """
-        from .terminal import take_back
-
         if self.can_suspend and not self.told_to_stop:
             if self.terminal is not None:
                 take_back(self.terminal, self.child)

@@ -18,18 +18,18 @@ else:
 
 def hand_over(terminal: int, pgid: int) -> bool:
     """Make `pgid` the foreground process group if pyinit's own group is; whether it was."""
-    return _move(terminal, posix.getpgrp(), pgid)
+    return move(terminal, posix.getpgrp(), pgid)
 
 
 def take_back(terminal: int, pgid: int) -> None:
     """Make pyinit's own group the foreground group if `pgid` is, or if the one that is has no process left."""
-    if _move(terminal, pgid, posix.getpgrp()):
+    if move(terminal, pgid, posix.getpgrp()):
         return
     try:
         foreground = posix.tcgetpgrp(terminal)
         posix.killpg(foreground, 0)
     except ProcessLookupError:
-        _move(terminal, foreground, posix.getpgrp())
+        move(terminal, foreground, posix.getpgrp())
     except OSError:
         pass  # EPERM: it lives, as another user; EIO, ENOTTY: the terminal has hung up
 
@@ -40,14 +40,15 @@ def share(terminal: int, pgid: int) -> bool:
     As in `pyinit command | less`: the terminal has stopped the job, because less wants it and the command's group has
     it. The command gets it again when it wants it itself.
     """
-    if not _move(terminal, pgid, posix.getpgrp()):
+    if not move(terminal, pgid, posix.getpgrp()):
         return False
     posix.kill(0, _signal.SIGCONT)
     _signal.sigtimedwait((_signal.SIGCONT,), 0)  # ours
     return True
 
 
-def _move(terminal: int, origin: int, destination: int) -> bool:
+def move(terminal: int, origin: int, destination: int) -> bool:
+    """Make `destination` the foreground process group if `origin` is; whether it was. See tcsetpgrp(3)."""
     try:
         if posix.tcgetpgrp(terminal) == origin:
             posix.tcsetpgrp(terminal, destination)
@@ -57,6 +58,11 @@ def _move(terminal: int, origin: int, destination: int) -> bool:
     return False
 
 
+def can_suspend() -> bool:
+    """Whether this process may stop itself: as session leader or PID 1 it has nobody who could continue it."""
+    return posix.getpid() not in (1, posix.getsid(0))
+
+
 def suspend(signum: int, *, job: bool) -> bool:
     """Stop pyinit until SIGCONT, which is pending then; false, at once, where nobody could continue it.
 
@@ -64,7 +70,7 @@ def suspend(signum: int, *, job: bool) -> bool:
     process group gets it, as it would have from the terminal. SIGSTOP is replaced by SIGTSTP, of which the kernel
     exempts orphaned process groups.
     """
-    if posix.getpid() in (1, posix.getsid(0)):
+    if not can_suspend():
         return False
     if signum not in SUSPEND_SIGNALS:
         signum, job = _signal.SIGTSTP, False

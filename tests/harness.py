@@ -80,6 +80,15 @@ def all_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
+def kill_all(pids: list[int]) -> None:
+    """SIGKILL for each that is still there."""
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
 class Started:
     """A pyinit under test, or one of its peers. `pid` is its PID as this process sees it."""
 
@@ -150,11 +159,7 @@ def started(
             run.pid = found[0] if isinstance(found, list) else 0
         yield run
     finally:
-        for pid in run.alive():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        kill_all(run.alive())
         process.wait()
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:

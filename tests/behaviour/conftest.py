@@ -1,18 +1,28 @@
-"""The mode matrix: a test that takes `mode` runs with pyinit as PID 1 of a namespace and as a subreaper."""
+"""The matrices: `mode` is pyinit as PID 1 of a namespace and as a subreaper, `launcher` is -n with and without root."""
 
-import os
+from collections.abc import Iterator
 
 import pytest
 
-from tests.harness import Mode
+from tests.behaviour.launching import LAUNCHER, NOBODY, somebody
+from tests.harness import Mode, need_root
 
 
 @pytest.fixture(params=["pid1", "subreaper"])
 def mode(request: pytest.FixtureRequest) -> Mode:
     """Where pyinit runs."""
-    if request.param == "pid1" and os.geteuid() != 0:
-        from tests.harness import missing
-
-        missing("needs root")
+    if request.param == "pid1":
+        need_root()
     chosen: Mode = request.param
     return chosen
+
+
+@pytest.fixture(params=["self", "nobody"])
+def launcher(request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    """The words that start the launcher, as this user and as nobody, who needs a user namespace."""
+    if request.param == "self":
+        yield LAUNCHER
+        return
+    need_root()
+    with somebody(NOBODY, NOBODY) as user:
+        yield user.launcher

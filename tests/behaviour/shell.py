@@ -15,7 +15,18 @@ from typing import Any
 
 import pexpect
 
-from tests.harness import DEADLINE, PYINIT, PYTHON, UNSHARE, all_pids, children_of, state_of, status_of, wait_until
+from tests.harness import (
+    DEADLINE,
+    PYINIT,
+    PYTHON,
+    UNSHARE,
+    all_pids,
+    children_of,
+    kill_all,
+    state_of,
+    status_of,
+    wait_until,
+)
 
 ENTER, CTRL_C, CTRL_D, CTRL_BACKSLASH, CTRL_Z = "\r", "\x03", "\x04", "\x1c", "\x1a"
 PROMPT = "go ahead> "
@@ -193,11 +204,7 @@ def _spawned(
     try:
         yield run
     finally:
-        for pid in run.alive():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        kill_all(run.alive())
         run.hang_up()
         wait_until(lambda: not run.alive(), "the end of what the test started")
         if not run.pty.terminated:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,17 +29,6 @@ from tests.behaviour.launching import (
 from tests.harness import PYINIT, children_of, need_root, started, status_of, wait_until
 
 DEADLY = [s for s in CATCHABLE if s not in (17, 18, 20, 21, 22, 23, 28)]  # CHLD, CONT, TSTP, TTIN, TTOU, URG, WINCH
-
-
-@pytest.fixture(params=["self", "nobody"])
-def launcher(request: pytest.FixtureRequest) -> Iterator[list[str]]:
-    """The words that start the launcher, as this user and as nobody, who needs a user namespace."""
-    if request.param == "self":
-        yield LAUNCHER
-        return
-    need_root()
-    with somebody(NOBODY, NOBODY) as user:
-        yield user.launcher
 
 
 def test_the_command_is_alone_with_pid_1_in_a_proc_of_its_own(launcher: list[str]) -> None:

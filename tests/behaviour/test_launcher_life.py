@@ -5,7 +5,6 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pytest
 
 from tests.behaviour.launching import (
     LAUNCHER,
-    NOBODY,
     TELL,
     command_of,
     in_namespace,
@@ -21,23 +19,11 @@ from tests.behaviour.launching import (
     namespace_of,
     next_line,
     next_number,
-    somebody,
 )
-from tests.harness import children_of, need_root, started, state_of, wait_until
+from tests.harness import children_of, started, state_of, wait_until
 
 KILLS = 500
 CLOSED = "exec 0<&- 1>&- 2>&-"
-
-
-@pytest.fixture(params=["self", "nobody"])
-def launcher(request: pytest.FixtureRequest) -> Iterator[list[str]]:
-    """The words that start the launcher, as this user and as nobody, who needs a user namespace."""
-    if request.param == "self":
-        yield LAUNCHER
-        return
-    need_root()
-    with somebody(NOBODY, NOBODY) as user:
-        yield user.launcher
 
 
 def seconds_of_a_run() -> float:
