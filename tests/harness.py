@@ -80,20 +80,42 @@ def all_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def kill_all(pids: list[int]) -> None:
-    """SIGKILL for each that is still there."""
-    for pid in pids:
+class Family:
+    """A process and all that descends from it. `pid` is its PID as this process sees it."""
+
+    def __init__(self, pid: int, marker: str) -> None:
+        self.pid, self.marker = pid, marker
+
+    def alive(self) -> list[int]:
+        """All live processes that descend from it, itself included, whatever became of their parents."""
+        return [pid for pid in all_pids() if self._descends(pid)]
+
+    def kill(self) -> bool:
+        """SIGKILL for all that is alive; whether nothing was.
+
+        To be called until then: in the middle of execve(2) a process has no environment to be found by.
+        """
+        left = self.alive()
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        return not left
+
+    def _descends(self, pid: int) -> bool:
         try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+            return self.marker.encode() in Path(f"/proc/{pid}/environ").read_bytes() and state_of(pid) not in "ZX"
+        except OSError:
+            return False
 
 
-class Started:
-    """A pyinit under test, or one of its peers. `pid` is its PID as this process sees it."""
+class Started(Family):
+    """A pyinit under test, or one of its peers."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", pid: int, marker: str) -> None:
-        self.process, self.pid, self.marker = process, pid, marker
+    def __init__(self, process: "subprocess.Popen[bytes]", marker: str) -> None:
+        super().__init__(process.pid, marker)
+        self.process = process
 
     def send(self, signum: int) -> None:
         os.kill(self.pid, signum)
@@ -117,19 +139,9 @@ class Started:
         assert self.process.stdout is not None
         return self.process.stdout.readline()
 
-    def alive(self) -> list[int]:
-        """All live processes that descend from it, itself included, whatever became of their parents."""
-        return [pid for pid in all_pids() if self._descends(pid)]
-
     def main_child(self) -> int:
         """The PID of the command, as this process sees it."""
         return wait_until(lambda: children_of(self.pid), "the main child")[0]
-
-    def _descends(self, pid: int) -> bool:
-        try:
-            return self.marker.encode() in Path(f"/proc/{pid}/environ").read_bytes() and state_of(pid) not in "ZX"
-        except OSError:
-            return False
 
 
 @contextmanager
@@ -152,16 +164,16 @@ def started(
         command = [*UNSHARE, *command]
     popen = {"stdout": subprocess.PIPE, "stdin": subprocess.DEVNULL, **popen}
     process = subprocess.Popen(command, env={**(os.environ if env is None else env), name: value}, **popen)
-    run = Started(process, process.pid, marker)
+    run = Started(process, marker)
     try:
         if mode == "pid1":
             found = wait_until(lambda: children_of(process.pid) or process.poll() is not None, "unshare's child")
             run.pid = found[0] if isinstance(found, list) else 0
         yield run
     finally:
-        kill_all(run.alive())
+        run.kill()
         process.wait()
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
-        wait_until(lambda: not run.alive(), "the end of what the test started")
+        wait_until(run.kill, "the end of what the test started")

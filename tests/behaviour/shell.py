@@ -20,10 +20,8 @@ from tests.harness import (
     PYINIT,
     PYTHON,
     UNSHARE,
-    all_pids,
+    Family,
     children_of,
-    kill_all,
-    state_of,
     status_of,
     wait_until,
 )
@@ -47,13 +45,13 @@ while (got := signal.sigwait(every)) != signal.SIGTERM:
 """
 
 
-class Terminal:
+class Terminal(Family):
     """A pty, and the program on it that is the leader of its session."""
 
     def __init__(self, spawn: "pexpect.spawn[str]", marker: str) -> None:
-        self.spawn, self.marker = spawn, marker
         assert spawn.pid is not None
-        self.pid = spawn.pid
+        super().__init__(spawn.pid, marker)
+        self.spawn = spawn
         self.pty: Any = spawn.ptyproc  # type: ignore[attr-defined]  # types-pexpect does not know it
 
     def type(self, keys: str) -> None:
@@ -96,10 +94,6 @@ class Terminal:
         """The foreground process group."""
         return os.tcgetpgrp(self.spawn.child_fd)
 
-    def alive(self) -> list[int]:
-        """Every live process that was started from this terminal."""
-        return [pid for pid in all_pids() if self._descends(pid)]
-
     def named(self, name: str) -> list[int]:
         """Those called `name` in ps."""
         return [pid for pid in self.alive() if status_of(pid).get("Name") == name]
@@ -112,12 +106,6 @@ class Terminal:
             return [pid for pid in pids for child in children_of(pid) if words_of(child) != words_of(pid)]
 
         return wait_until(find, "a pyinit with its command")[0]
-
-    def _descends(self, pid: int) -> bool:
-        try:
-            return self.marker.encode() in Path(f"/proc/{pid}/environ").read_bytes() and state_of(pid) not in "ZX"
-        except OSError:
-            return False
 
 
 class Shell(Terminal):
@@ -204,9 +192,9 @@ def _spawned(
     try:
         yield run
     finally:
-        kill_all(run.alive())
+        run.kill()
         run.hang_up()
-        wait_until(lambda: not run.alive(), "the end of what the test started")
+        wait_until(run.kill, "the end of what the test started")
         if not run.pty.terminated:
             os.waitpid(run.pid, 0)
             run.pty.terminated = True
