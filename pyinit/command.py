@@ -75,12 +75,13 @@ def _in_foreground(terminal: int) -> bool:
     return True
 
 
-def start(caller: Caller, run: "Callable[[int], NoReturn]", stopped: "Callable[[int, int], None]") -> int:
+def start(caller: Caller, run: "Callable[[int, int], NoReturn]", stopped: "Callable[[int, int], None]") -> int:
     """Fork a child in a process group of its own and have it call `run`, which execs; return its PID.
 
-    `run` is called with a descriptor that the exec closes. Returns then, so that no signal is ever forwarded to a copy
-    of pyinit. A child that has the terminal may be stopped by Ctrl-Z before: `stopped` is called with its PID and the
-    signal, and must continue it. CommandError where fork(2) or the exec failed; nothing is left of the child then.
+    `run` is called with pyinit's process group and a descriptor that the exec closes. Returns then, so that no signal
+    is ever forwarded to a copy of pyinit. A child that has the terminal may be stopped by Ctrl-Z before: `stopped` is
+    called with its PID and the signal, and must continue it. CommandError where fork(2) or the exec failed; nothing is
+    left of the child then.
     """
     try:
         report_end, child_end = posix.pipe2(posix.O_CLOEXEC)
@@ -88,7 +89,7 @@ def start(caller: Caller, run: "Callable[[int], NoReturn]", stopped: "Callable[[
     except OSError as error:
         raise CommandError(OWN_ERROR, f"cannot fork: {error.strerror}") from None
     if pid == 0:
-        _child(caller, run, child_end)
+        _child(run, child_end)
     posix.close(child_end)
     if caller.foreground:
         _watch_for_stop(pid, report_end, stopped)
@@ -113,22 +114,26 @@ def _watch_for_stop(pid: int, report_end: int, stopped: "Callable[[int, int], No
             stopped(pid, siginfo.si_status)
 
 
-def _child(caller: Caller, run: "Callable[[int], NoReturn]", report_fd: int) -> "NoReturn":
+def _child(run: "Callable[[int, int], NoReturn]", report_fd: int) -> "NoReturn":
     """In the child: never returns, whatever happens."""
     try:
         pyinit_group = posix.getpgrp()
         posix.setpgid(0, 0)
-        if caller.foreground and caller.terminal is not None:
-            from .terminal import move
-
-            move(caller.terminal, pyinit_group, posix.getpgrp())  # unless Ctrl-Z has given it back to the shell
-        run(report_fd)
+        run(pyinit_group, report_fd)
     except CommandError as error:
         report = f"{error.status} {error}"
     except BaseException as error:
         report = f"{OWN_ERROR} {type(error).__name__}: {error}"
     posix.write(report_fd, report.encode(errors="surrogateescape")[:LONGEST_REPORT])
     posix._exit(OWN_ERROR)
+
+
+def take_terminal(caller: Caller, pyinit_group: int) -> None:
+    """In the child: have its process group be the foreground group, unless Ctrl-Z has made that the shell's again."""
+    if caller.foreground and caller.terminal is not None:
+        from .terminal import move
+
+        move(caller.terminal, pyinit_group, posix.getpgrp())
 
 
 def become(caller: Caller, words: list[str]) -> "NoReturn":

@@ -9,7 +9,7 @@ import posix
 from time import monotonic
 
 from . import log
-from .command import Caller, CommandError, become, start
+from .command import Caller, CommandError, become, start, take_terminal
 from .policy import OWN_ERROR, SUSPEND_SIGNALS, describe, signal_name
 
 TYPE_CHECKING = False
@@ -116,14 +116,15 @@ class Init:
         """The descriptors above 2 that pyinit needs as long as it runs."""
         return {self.options.status_fd, self.terminal}
 
-    def become_command(self, _: int) -> "NoReturn":
+    def become_command(self, pyinit_group: int, _: int) -> "NoReturn":
         """In the child: exec the command."""
+        take_terminal(self.caller, pyinit_group)
         become(self.caller, self.options.command)
 
     def stopped_before_exec(self, pid: int, signum: int) -> None:
         """Ctrl-Z has come too early for loop() to see it: stop the job, and wait for SIGCONT here."""
         self.child = pid
-        if self.suspend(signum, job=True):
+        if self.suspend(signum):
             _signal.sigwaitinfo((SIGCONT,))
         if self.terminal is not None:
             from .terminal import hand_over
@@ -188,7 +189,7 @@ class Init:
         if siginfo.si_signo in (_signal.SIGTTIN, _signal.SIGTTOU) and self.terminal is not None and self.child:
             from .terminal import share
 
-            return share(self.terminal, self.child)
+            return share(self.terminal, self.command_group())
         return False
 
     def reap(self) -> None:
@@ -242,7 +243,16 @@ class Init:
                 self.kill_at = monotonic() + self.kill_after
         if signum in SUSPEND_SIGNALS:
             self.told_to_stop = siginfo.si_code <= 0
-            self.suspend(signum, job=not self.told_to_stop)
+            self.forwarded_stop(signum)
+
+    def forwarded_stop(self, signum: int) -> None:
+        """Stop too where kill(2) said so; for the terminal as soon as the main child has stopped, like any job."""
+        if self.told_to_stop or self.stopped:
+            self.suspend(signum)
+
+    def command_group(self) -> int:
+        """The command's process group."""
+        return self.child
 
     def deliver(self, signum: int) -> None:
         """Send `signum` to whom --scope says."""
@@ -277,7 +287,7 @@ class Init:
             if hand_over(self.terminal, self.child):
                 self.continue_child()
                 return
-        if not self.suspend(signum, job=True) and signum == _signal.SIGTSTP and not self.told_to_stop:
+        if not self.suspend(signum) and signum == _signal.SIGTSTP and not self.told_to_stop:
             self.continue_child()
 
     def continue_child(self) -> None:
@@ -288,10 +298,14 @@ class Init:
         except OSError:
             pass  # it has moved to another group, whose leader continues it; or it is another user's now
 
-    def suspend(self, signum: int, *, job: bool) -> bool:
-        """Stop pyinit too, until SIGCONT; false: nobody could continue it."""
+    def suspend(self, signum: int) -> bool:
+        """Stop pyinit too, until SIGCONT; false: nobody could continue it.
+
+        All of its job, unless kill(2) has told pyinit alone.
+        """
         from .terminal import hand_over, suspend, take_back
 
+        job = not self.told_to_stop
         if self.terminal is None:
             return suspend(signum, job=job)
         take_back(self.terminal, self.child)

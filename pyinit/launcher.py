@@ -15,7 +15,7 @@ import sys
 from _socket import AF_UNIX, CMSG_SPACE, MSG_DONTWAIT, MSG_PEEK, SO_PASSCRED, SOCK_SEQPACKET, SOL_SOCKET
 
 from . import log
-from .command import Caller, CommandError
+from .command import Caller, CommandError, take_terminal
 from .init import Init, set_parent_death_signal
 from .policy import OWN_ERROR, Policy
 from .privileges import Privileges, libc
@@ -35,6 +35,7 @@ else:
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000  # <linux/sched.h>
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 0x2, 0x4, 0x8, 0x4000, 0x40000  # <linux/mount.h>
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+SEEK_CUR = 1  # <unistd.h>
 UCRED_SIZE = 12  # three ints, the first the PID in the receiver's namespace: SCM_CREDENTIALS in unix(7)
 
 HINTS = {
@@ -92,12 +93,16 @@ class Launcher(Init):
         fcntl.fcntl(self.socket.fileno(), fcntl.F_SETSIG, _signal.SIGRTMAX)
         flags = fcntl.fcntl(self.socket.fileno(), fcntl.F_GETFL)
         fcntl.fcntl(self.socket.fileno(), fcntl.F_SETFL, flags | posix.O_NONBLOCK | fcntl.FASYNC)
+        # Its offset counts the times that the inner was continued; both processes share the open file description.
+        self.counter = posix.memfd_create("pyinit", posix.MFD_CLOEXEC)
+        self.continued = 0
         self.outer_pid = 0  # the command's PID in this namespace, as soon as it exists
         self.command_ran = False
         self.can_suspend = can_suspend()
 
-    def become_command(self, report_fd: int) -> "NoReturn":
+    def become_command(self, pyinit_group: int, report_fd: int) -> "NoReturn":
         """In the child, PID 1 of the new namespace: be the inner pyinit."""
+        take_terminal(self.caller, pyinit_group)
         self.socket.close()
         die_with_parent(self.inner_end)
         isolate()
@@ -110,23 +115,40 @@ class Launcher(Init):
 
     def descriptors(self) -> set[int | None]:
         """The descriptors above 2 that the launcher needs as long as it runs."""
-        return {*super().descriptors(), self.socket.fileno()}
+        return {*super().descriptors(), self.socket.fileno(), self.counter}
 
     def takes(self, siginfo: "_signal.struct_siginfo") -> bool:
-        """Listen to the inner where it has said something."""
-        if siginfo.si_signo not in (_signal.SIGRTMAX, _signal.SIGIO) or siginfo.si_code <= 0:
-            return super().takes(siginfo)
-        self.listen()
-        return True
+        """Listen to the inner where it has said something; drop a Ctrl-Z that nobody could undo, as the kernel does."""
+        signum = siginfo.si_signo
+        if siginfo.si_code > 0 and signum in (_signal.SIGRTMAX, _signal.SIGIO):
+            self.listen()
+            return True
+        if siginfo.si_code > 0 and signum == _signal.SIGTSTP and not self.can_suspend:
+            return True
+        return super().takes(siginfo)
 
     def forward(self, siginfo: "_signal.struct_siginfo") -> None:
-        """As Init does. What the inner asked for before a SIGCONT, that SIGCONT undoes."""
+        """As Init does."""
         if siginfo.si_signo == _signal.SIGCONT:
-            self.listen(stops=False)
+            self.count_continuation()
         super().forward(siginfo)
 
-    def listen(self, *, stops: bool = True) -> None:
-        """Act on what the inner has said since the last time; on its stops only if `stops`."""
+    def command_group(self) -> int:
+        """The command's process group, in this namespace."""
+        self.listen()  # it says its PID before it takes the terminal
+        return self.outer_pid
+
+    def continue_child(self) -> None:
+        """As Init does."""
+        self.count_continuation()
+        super().continue_child()
+
+    def count_continuation(self) -> None:
+        """Before the inner is continued: this undoes what it asks for before it knows."""
+        self.continued = posix.lseek(self.counter, 1, SEEK_CUR)
+
+    def listen(self) -> None:
+        """Act on what the inner has said since the last time."""
         while True:
             try:
                 message, ancillary, _, _ = self.socket.recvmsg(64, CMSG_SPACE(UCRED_SIZE), MSG_DONTWAIT)
@@ -139,7 +161,7 @@ class Launcher(Init):
                 self.outer_pid = int.from_bytes(ancillary[0][2][:4], sys.byteorder)
             elif word == b"runs":
                 self.command_runs(int(numbers[0]))
-            elif word == b"stop" and stops:
+            elif word == b"stop" and int(numbers[1]) == self.continued:
                 self.child_stopped(int(numbers[0]))
 
     def command_runs(self, inner_pid: int) -> None:
@@ -171,35 +193,39 @@ class Inner(Init):
     def __init__(self, launcher: Launcher) -> None:
         super().__init__(launcher.options, launcher.caller)
         self.options.status_fd = -1  # the launcher's
-        self.socket = launcher.inner_end
+        self.socket, self.counter = launcher.inner_end, launcher.counter
         self.privileges = launcher.privileges
         self.can_suspend = launcher.can_suspend
+        self.asked = -1  # the launcher to stop: after so many continuations
 
     def descriptors(self) -> set[int | None]:
         """The descriptors above 2 that the inner needs as long as it runs."""
-        return {*super().descriptors(), self.socket.fileno()}
+        return {*super().descriptors(), self.socket.fileno(), self.counter}
 
-    def become_command(self, report_fd: int) -> "NoReturn":
+    def become_command(self, pyinit_group: int, report_fd: int) -> "NoReturn":
         """In the child: let the kernel tell the launcher our PID over there, then exec the command."""
         self.socket.send(b"pid")
         if self.privileges is not None:
             self.privileges.restore()
-        super().become_command(report_fd)
+        super().become_command(pyinit_group, report_fd)
 
     def started(self) -> None:
         """The command's exec has happened; the launcher says so."""
         self.socket.send(b"runs %d" % self.child)
 
-    def suspend(self, signum: int, *, job: bool) -> bool:
-        """Have the launcher stop, once until SIGCONT comes; false: nobody could continue it.
+    def forwarded_stop(self, signum: int) -> None:
+        """Stop where the main child has already. Where kill(2) told the launcher, it has stopped by itself."""
+        if self.stopped:
+            self.suspend(signum)
 
-        Where pyinit was told to stop, the launcher has forwarded that, and has stopped already.
-        """
-        if self.can_suspend and not self.told_to_stop:
+    def suspend(self, signum: int) -> bool:
+        """Ask the launcher to stop, once until it continues us; false: nobody could continue it."""
+        continued = posix.lseek(self.counter, 0, SEEK_CUR)
+        if self.can_suspend and self.asked < continued and _signal.SIGCONT not in _signal.sigpending():
             if self.terminal is not None:
                 take_back(self.terminal, self.child)
-            self.socket.send(b"stop %d" % signum)
-            self.told_to_stop = True
+            self.socket.send(b"stop %d %d" % (signum, continued))
+            self.asked = continued
         return self.can_suspend
 
 

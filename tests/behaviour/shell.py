@@ -22,6 +22,7 @@ from tests.harness import (
     UNSHARE,
     Family,
     children_of,
+    state_of,
     status_of,
     wait_until,
 )
@@ -99,13 +100,8 @@ class Terminal(Family):
         return [pid for pid in self.alive() if status_of(pid).get("Name") == name]
 
     def pyinit(self, parent: int | None = None) -> int:
-        """The PID of the pyinit that is a child of `parent`, by default of the terminal's program; it has its child."""
-
-        def find() -> list[int]:
-            pids = [pid for pid in children_of(parent or self.pid) if status_of(pid).get("Name") == "pyinit"]
-            return [pid for pid in pids for child in children_of(pid) if words_of(child) != words_of(pid)]
-
-        return wait_until(find, "a pyinit with its command")[0]
+        """The PID of the pyinit that is a child of `parent`, by default of the terminal's program; its command runs."""
+        return wait_until(lambda: [pid for pid in children_of(parent or self.pid) if command_of(pid)], "a pyinit")[0]
 
 
 class Shell(Terminal):
@@ -133,6 +129,12 @@ class Shell(Terminal):
         """Press Ctrl-Z and wait for the prompt; what was printed."""
         self.type(CTRL_Z)
         return self.prompt()
+
+    def lose_jobs(self) -> None:
+        """Wait until all of the shell's jobs have ended, and the shell knows it."""
+        wait_until(lambda: self.alive() == [self.pid], "the end of the job")
+        wait_until(lambda: all(state_of(child) in "ZX" for child in children_of(self.pid)), "a status to wait for")
+        self.run("")
 
     def leave(self) -> None:
         """End the shell, and check that nothing is left of what it started."""
@@ -198,6 +200,17 @@ def _spawned(
         if not run.pty.terminated:
             os.waitpid(run.pid, 0)
             run.pty.terminated = True
+
+
+def command_of(pyinit: int) -> int:
+    """The PID of what a pyinit runs: a child, with --pid-namespace a grandchild; 0: not yet, or it is no pyinit."""
+    pid = pyinit
+    while status_of(pid).get("Name") == "pyinit":
+        children = children_of(pid)
+        if not children:
+            return 0
+        pid = children[0]
+    return pid if pid != pyinit else 0
 
 
 def words_of(pid: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Under an interactive shell, a job with pyinit in front behaves like the job without it."""
+"""Under an interactive shell, a job with pyinit in front behaves like the job without it; with --pid-namespace too."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.shell import CTRL_C, CTRL_D, CTRL_Z, SHELLS, Shell, shell, words_of
+from tests.behaviour.shell import CTRL_C, CTRL_D, CTRL_Z, SHELLS, Shell, command_of, shell, words_of
 from tests.harness import children_of, need, state_of, status_of, wait_until
 
 
@@ -29,16 +29,27 @@ def bash() -> Iterator[Shell]:
         yield run
 
 
-def stopped(run: Shell, pyinit: int) -> bool:
-    """Whether pyinit and everything below it is stopped."""
-    below = [pyinit]
+@pytest.fixture(params=["pyinit", "pyinit -n"])
+def pyinit(request: pytest.FixtureRequest) -> str:
+    """What stands in front of the command."""
+    return str(request.param)
+
+
+def stopped(running: int) -> bool:
+    """Whether a pyinit and everything below it is stopped; PID 1 of a namespace never is."""
+    below = [running]
     for pid in below:
         below += children_of(pid)
-    return len(below) > 1 and {state_of(pid) for pid in below} == {"T"}
+    return len(below) > 1 and states(below) == {"T"}
 
 
-def test_a_job_reads_the_terminal_and_ctrl_d_ends_it(sh: Shell) -> None:
-    sh.start("pyinit cat")
+def states(pids: list[int]) -> set[str]:
+    """The states of the processes, without those that are PID 1 of a namespace."""
+    return {state_of(pid) for pid in pids if status_of(pid).get("NSpid", "").split()[-1:] != ["1"]}
+
+
+def test_a_job_reads_the_terminal_and_ctrl_d_ends_it(sh: Shell, pyinit: str) -> None:
+    sh.start(f"{pyinit} cat")
     sh.echoes("hello")
     sh.type(CTRL_D)
     sh.prompt()
@@ -46,16 +57,16 @@ def test_a_job_reads_the_terminal_and_ctrl_d_ends_it(sh: Shell) -> None:
     sh.leave()
 
 
-def test_the_status_of_a_job_is_the_commands(sh: Shell) -> None:
-    sh.run("pyinit sh -c 'exit 3'")
+def test_the_status_of_a_job_is_the_commands(sh: Shell, pyinit: str) -> None:
+    sh.run(f"{pyinit} sh -c 'exit 3'")
     assert sh.status() == 3
-    sh.run("pyinit no-such-program")
+    sh.run(f"{pyinit} no-such-program")
     assert sh.status() == 127
     sh.leave()
 
 
-def test_ctrl_c_ends_a_job(sh: Shell) -> None:
-    sh.start("pyinit cat")
+def test_ctrl_c_ends_a_job(sh: Shell, pyinit: str) -> None:
+    sh.start(f"{pyinit} cat")
     sh.echoes("hello")
     sh.type(CTRL_C)
     sh.prompt()
@@ -63,13 +74,13 @@ def test_ctrl_c_ends_a_job(sh: Shell) -> None:
     sh.leave()
 
 
-@pytest.mark.parametrize("command", ["cat", "sh -c 'cat | cat'", "sh -c 'cat; exit 3'", "pyinit cat"])
-def test_ctrl_z_stops_the_job_and_fg_continues_it(sh: Shell, command: str) -> None:
-    sh.start(f"pyinit {command}")
+@pytest.mark.parametrize("command", ["cat", "sh -c 'cat | cat'", "sh -c 'cat; exit 3'", "pyinit cat", "pyinit -n cat"])
+def test_ctrl_z_stops_the_job_and_fg_continues_it(sh: Shell, command: str, pyinit: str) -> None:
+    sh.start(f"{pyinit} {command}")
     sh.echoes("hello")
     assert "Stopped" in sh.suspend()
     assert sh.foreground() == sh.pid
-    assert stopped(sh, sh.pyinit())
+    assert stopped(sh.pyinit())
     assert "Stopped" in sh.run("jobs")
     sh.start("fg")
     sh.echoes("again")
@@ -79,8 +90,8 @@ def test_ctrl_z_stops_the_job_and_fg_continues_it(sh: Shell, command: str) -> No
     sh.leave()
 
 
-def test_ctrl_z_and_fg_work_ten_times_in_a_row(sh: Shell) -> None:
-    sh.start("pyinit cat")
+def test_ctrl_z_and_fg_work_ten_times_in_a_row(sh: Shell, pyinit: str) -> None:
+    sh.start(f"{pyinit} cat")
     for turn in range(10):
         sh.echoes(f"turn {turn}")
         assert "Stopped" in sh.suspend()
@@ -91,48 +102,28 @@ def test_ctrl_z_and_fg_work_ten_times_in_a_row(sh: Shell) -> None:
     sh.leave()
 
 
-def has_begun(pid: int) -> bool:
-    """Whether it is a pyinit that has got as far as to block signals (while it waits for them, they don't show)."""
-    status = status_of(pid)
-    blocked = int(status.get("SigBlk", "0"), 16) >> signal.SIGTSTP - 1 & 1
-    return status.get("Name") == "pyinit" and bool(blocked or children_of(pid))
-
-
-def test_ctrl_z_while_pyinit_starts_stops_the_job(bash: Shell) -> None:
-    for _ in range(10):
-        bash.start("pyinit cat")
-        wait_until(lambda: any(map(has_begun, children_of(bash.pid))), "pyinit")  # before, it is bash that may lose it
-        assert "Stopped" in bash.suspend()
-        bash.start("fg")
-        bash.echoes("hello")
-        bash.type(CTRL_D)
-        bash.prompt()
-    bash.leave()
-
-
 @pytest.mark.parametrize("command", ["cat", "sh -c 'cat | cat'", "sleep 1000"])
-def test_a_stopped_job_that_is_sent_to_the_background_can_be_killed(sh: Shell, command: str) -> None:
-    sh.start(f"pyinit {command}")
-    pyinit = sh.pyinit()
+def test_a_stopped_job_that_is_sent_to_the_background_can_be_killed(sh: Shell, command: str, pyinit: str) -> None:
+    sh.start(f"{pyinit} {command}")
+    running = sh.pyinit()
     assert "Stopped" in sh.suspend()
     sh.run("bg")
     if "cat" in command:  # it wants to read, as before
-        wait_until(lambda: stopped(sh, pyinit), "cat to stop on input")
+        wait_until(lambda: stopped(running), "cat to stop on input")
     else:
-        wait_until(lambda: state_of(pyinit) == state_of(children_of(pyinit)[0]) == "S", "sleep to go on")
+        wait_until(lambda: state_of(running) == state_of(command_of(running)) == "S", "sleep to go on")
     sh.run("kill %1; kill -s CONT %1")  # bash's kill continues a stopped job by itself, dash's does not
-    wait_until(lambda: sh.alive() == [sh.pid], "the end of the job")
-    sh.run("")
+    sh.lose_jobs()
     sh.leave()
 
 
-def test_a_job_that_was_stopped_by_kill_stop_continues_with_fg(sh: Shell) -> None:
-    sh.start("pyinit cat")
+def test_a_job_that_was_stopped_by_kill_stop_continues_with_fg(sh: Shell, pyinit: str) -> None:
+    sh.start(f"{pyinit} cat")
     sh.echoes("hello")
-    pyinit = sh.pyinit()
-    os.kill(children_of(pyinit)[0], signal.SIGSTOP)
+    running = sh.pyinit()
+    os.kill(command_of(running), signal.SIGSTOP)
     sh.prompt()
-    assert stopped(sh, pyinit)
+    assert stopped(running)
     sh.start("fg")
     sh.echoes("again")
     sh.type(CTRL_D)
@@ -140,12 +131,12 @@ def test_a_job_that_was_stopped_by_kill_stop_continues_with_fg(sh: Shell) -> Non
     sh.leave()
 
 
-def test_a_pyinit_that_was_stopped_by_kill_stop_gives_the_terminal_to_the_command_again(sh: Shell) -> None:
-    sh.start("pyinit sleep 1000")
-    pyinit = sh.pyinit()
-    (sleep,) = children_of(pyinit)
+def test_a_pyinit_that_was_stopped_by_kill_stop_gives_the_terminal_to_the_command_again(sh: Shell, pyinit: str) -> None:
+    sh.start(f"{pyinit} sleep 1000")
+    running = sh.pyinit()
+    sleep = command_of(running)
     wait_until(lambda: sh.foreground() == sleep, "the command in the foreground")
-    os.kill(pyinit, signal.SIGSTOP)
+    os.kill(running, signal.SIGSTOP)
     sh.prompt()
     assert sh.foreground() == sh.pid
     sh.start("fg")
@@ -156,12 +147,12 @@ def test_a_pyinit_that_was_stopped_by_kill_stop_gives_the_terminal_to_the_comman
     sh.leave()
 
 
-def test_less_gives_the_terminal_back_and_gets_it_again(tmp_path: Path) -> None:
+def test_less_gives_the_terminal_back_and_gets_it_again(tmp_path: Path, pyinit: str) -> None:
     need("bash", "less")
     book = tmp_path / "book"
     book.write_text("".join(f"line {number} of it\n" for number in range(1000)))
     with shell(*SHELLS["bash"]) as run:
-        run.start(f"TERM=xterm LESS= pyinit less {book}")
+        run.start(f"TERM=xterm LESS= {pyinit} less {book}")
         run.see("line 3 of it")
         for turn in range(100, 1000, 300):
             run.suspend()
@@ -179,11 +170,11 @@ def holds(path: Path, text: str) -> bool:
     return path.exists() and text in path.read_text()
 
 
-def test_vim_gives_the_terminal_back_and_gets_it_again(tmp_path: Path) -> None:
+def test_vim_gives_the_terminal_back_and_gets_it_again(tmp_path: Path, pyinit: str) -> None:
     need("bash", "vim")
     letter = tmp_path / "letter"
     with shell(*SHELLS["bash"]) as run:
-        run.start(f"TERM=xterm pyinit vim -N -u NONE -i NONE {letter}")
+        run.start(f"TERM=xterm {pyinit} vim -N -u NONE -i NONE {letter}")
         for turn in range(3):
             run.type(f"oturn {turn}\x1b:w\r")
             written = f"turn {turn}\n"
@@ -197,22 +188,21 @@ def test_vim_gives_the_terminal_back_and_gets_it_again(tmp_path: Path) -> None:
         run.leave()
 
 
-def test_a_background_job_never_takes_the_terminal(sh: Shell) -> None:
-    sh.run("pyinit sleep 1000 &")
-    pyinit = sh.pyinit()
-    assert os.getpgid(children_of(pyinit)[0]) != os.getpgid(pyinit) != sh.pid
+def test_a_background_job_never_takes_the_terminal(sh: Shell, pyinit: str) -> None:
+    sh.run(f"{pyinit} sleep 1000 &")
+    running = sh.pyinit()
+    assert os.getpgid(command_of(running)) != os.getpgid(running) != sh.pid
     assert sh.foreground() == sh.pid
     assert sh.run("echo here") == "here\n"
-    os.kill(pyinit, signal.SIGTERM)
-    wait_until(lambda: sh.alive() == [sh.pid], "the end of the job")
+    os.kill(running, signal.SIGTERM)
+    sh.lose_jobs()
     assert sh.foreground() == sh.pid
-    sh.run("wait")
     sh.leave()
 
 
-def test_a_background_job_stops_on_input_and_fg_lets_it_read(sh: Shell) -> None:
-    sh.run("pyinit cat &")
-    wait_until(lambda: stopped(sh, sh.pyinit()), "cat to stop on input")
+def test_a_background_job_stops_on_input_and_fg_lets_it_read(sh: Shell, pyinit: str) -> None:
+    sh.run(f"{pyinit} cat &")
+    wait_until(lambda: stopped(sh.pyinit()), "cat to stop on input")
     assert sh.foreground() == sh.pid
     assert "Stopped" in sh.run("jobs")
     sh.start("fg")
@@ -223,12 +213,12 @@ def test_a_background_job_stops_on_input_and_fg_lets_it_read(sh: Shell) -> None:
     sh.leave()
 
 
-def test_a_background_job_that_fg_finds_running_can_read(sh: Shell) -> None:
-    sh.run("pyinit sh -c 'kill -s STOP $$; read line; echo $line-$line' &")
-    pyinit = sh.pyinit()
-    wait_until(lambda: stopped(sh, pyinit), "the command to stop itself")
+def test_a_background_job_that_fg_finds_running_can_read(sh: Shell, pyinit: str) -> None:
+    sh.run(f"{pyinit} sh -c 'kill -s STOP $$; read line; echo $line-$line' &")
+    running = sh.pyinit()
+    wait_until(lambda: stopped(running), "the command to stop itself")
     sh.run("bg")
-    wait_until(lambda: stopped(sh, pyinit), "the command to stop on input")
+    wait_until(lambda: stopped(running), "the command to stop on input")
     sh.start("fg")
     sh.enter("hello")
     sh.see("hello-hello\r\n")
@@ -236,10 +226,12 @@ def test_a_background_job_that_fg_finds_running_can_read(sh: Shell) -> None:
     sh.leave()
 
 
-def test_a_running_background_job_that_fg_takes_gets_the_terminal_when_it_reads(sh: Shell, tmp_path: Path) -> None:
+def test_a_running_background_job_that_fg_takes_gets_the_terminal_when_it_reads(
+    sh: Shell, tmp_path: Path, pyinit: str
+) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    sh.run(f"pyinit sh -c 'read go < {fifo}; read line; echo $line-$line' &")
+    sh.run(f"{pyinit} sh -c 'read go < {fifo}; read line; echo $line-$line' &")
     sh.pyinit()
     sh.start("fg")
     fifo.write_text("go\n")
@@ -250,18 +242,29 @@ def test_a_running_background_job_that_fg_takes_gets_the_terminal_when_it_reads(
     sh.leave()
 
 
-def test_the_status_of_a_background_job_is_the_commands(sh: Shell) -> None:
-    sh.run("pyinit sh -c 'exit 3' &")
+def test_a_running_background_job_that_fg_takes_gets_what_is_typed(sh: Shell, pyinit: str) -> None:
+    """bash continues no job that runs: pyinit itself is in the foreground, and forwards."""
+    sh.run(f"{pyinit} sleep 1000 &")
+    sh.pyinit()
+    sh.start("fg")
+    sh.type(CTRL_C)
+    sh.prompt()
+    assert sh.status() == 128 + signal.SIGINT
+    sh.leave()
+
+
+def test_the_status_of_a_background_job_is_the_commands(sh: Shell, pyinit: str) -> None:
+    sh.run(f"{pyinit} sh -c 'exit 3' &")
     sh.run("wait $!")
     assert sh.status() == 3
     sh.leave()
 
 
-def test_a_pipeline_with_pyinit_in_it_stops_and_continues_as_one_job(sh: Shell) -> None:
-    sh.start("pyinit cat | cat")
+def test_a_pipeline_with_pyinit_in_it_stops_and_continues_as_one_job(sh: Shell, pyinit: str) -> None:
+    sh.start(f"{pyinit} cat | cat")
     sh.echoes("hello")
     assert "Stopped" in sh.suspend()
-    assert {state_of(pid) for pid in sh.alive() if pid != sh.pid} == {"T"}
+    assert states([pid for pid in sh.alive() if pid != sh.pid]) == {"T"}
     sh.start("fg")
     sh.echoes("again")
     sh.type(CTRL_D)
@@ -269,8 +272,8 @@ def test_a_pipeline_with_pyinit_in_it_stops_and_continues_as_one_job(sh: Shell) 
     sh.leave()
 
 
-def test_the_terminal_comes_back_to_the_script_that_ran_pyinit(sh: Shell) -> None:
-    sh.start("sh -c 'pyinit cat; read line; echo script: $line'")
+def test_the_terminal_comes_back_to_the_script_that_ran_pyinit(sh: Shell, pyinit: str) -> None:
+    sh.start(f"sh -c '{pyinit} cat; read line; echo script: $line'")
     sh.echoes("hello")
     assert "Stopped" in sh.suspend()
     sh.start("fg")
@@ -283,8 +286,8 @@ def test_the_terminal_comes_back_to_the_script_that_ran_pyinit(sh: Shell) -> Non
     sh.leave()
 
 
-def test_the_terminal_comes_back_from_a_command_that_was_killed(sh: Shell) -> None:
-    sh.start("sh -c 'pyinit cat; read line; echo script: $line'")
+def test_the_terminal_comes_back_from_a_command_that_was_killed(sh: Shell, pyinit: str) -> None:
+    sh.start(f"sh -c '{pyinit} cat; read line; echo script: $line'")
     sh.echoes("hello")
     os.kill(sh.named("cat")[0], signal.SIGKILL)
     wait_until(lambda: sh.named("pyinit") == [], "the end of pyinit")
@@ -294,10 +297,10 @@ def test_the_terminal_comes_back_from_a_command_that_was_killed(sh: Shell) -> No
     sh.leave()
 
 
-def test_a_pager_behind_pyinit_in_a_pipeline_gets_the_terminal() -> None:
+def test_a_pager_behind_pyinit_in_a_pipeline_gets_the_terminal(pyinit: str) -> None:
     need("bash", "less")
     with shell(*SHELLS["bash"]) as run:
-        run.start("pyinit sh -c 'seq -f \"line %g of it\" 300; exec sleep 1000' | TERM=xterm LESS= less")
+        run.start(f"{pyinit} sh -c 'seq -f \"line %g of it\" 300; exec sleep 1000' | TERM=xterm LESS= less")
         assert run.see("line 3 of it", "Stopped") != "Stopped"
         run.type("100g")
         run.see("line 100 of it")
@@ -307,8 +310,8 @@ def test_a_pager_behind_pyinit_in_a_pipeline_gets_the_terminal() -> None:
         run.prompt()
 
 
-def test_an_interactive_shell_as_the_command_has_job_control_of_its_own(sh: Shell) -> None:
-    sh.enter("pyinit bash --norc --noprofile -i")
+def test_an_interactive_shell_as_the_command_has_job_control_of_its_own(sh: Shell, pyinit: str) -> None:
+    sh.enter(f"{pyinit} bash --norc --noprofile -i")
     greeting = sh.prompt()
     assert "process group" not in greeting
     assert "no job control" not in greeting
@@ -335,8 +338,8 @@ def test_an_interactive_shell_as_the_command_has_job_control_of_its_own(sh: Shel
     sh.leave()
 
 
-def test_ctrl_z_before_fg_is_done_is_not_lost(bash: Shell) -> None:
-    bash.start("pyinit cat")
+def test_ctrl_z_before_fg_is_done_is_not_lost(bash: Shell, pyinit: str) -> None:
+    bash.start(f"{pyinit} cat")
     bash.echoes("hello")
     for _ in range(10):
         bash.suspend()
@@ -350,7 +353,7 @@ def test_ctrl_z_before_fg_is_done_is_not_lost(bash: Shell) -> None:
     bash.leave()
 
 
-def test_ctrl_z_at_any_moment_of_a_start_stops_the_job() -> None:
+def test_ctrl_z_at_any_moment_of_a_start_stops_the_job(pyinit: str) -> None:
     """From the exec of pyinit on: before it bash's own child ignores the signal for a moment.
 
     A command that is stopped just before its exec must not keep anybody waiting for that.
@@ -358,7 +361,7 @@ def test_ctrl_z_at_any_moment_of_a_start_stops_the_job() -> None:
     need("bash")
     with shell(*SHELLS["bash"]) as run:
         for turn in range(30):
-            run.start("pyinit cat")
+            run.start(f"{pyinit} cat")
             wait_until(lambda: b"pyinit" in words_of(run.foreground()) or run.named("cat"), "the exec of pyinit")
             time.sleep(turn * 0.001)  # not a wait: it is where in the start the key falls
             assert "Stopped" in run.suspend()

@@ -92,7 +92,7 @@ def test_a_session_leader_on_a_terminal_forwards_it_only(leader: list[str], name
 
 
 @pytest.mark.parametrize("name", SHELLS)
-@pytest.mark.parametrize("option", ["", "-r TSTP:0", "-r TSTP:USR1"])
+@pytest.mark.parametrize("option", ["", "-r TSTP:0", "-r TSTP:USR1", "-n"])
 def test_under_a_shell_kill_tstp_suspends_the_job_and_fg_continues_it(name: str, option: str) -> None:
     need(name)
     with shell(*SHELLS[name]) as run:
