@@ -24,7 +24,7 @@ lint: $(VENV)/pyinit $(VENV)/tools
 	$(VENV)/bin/mypy
 
 bench: $(VENV)/pyinit $(VENV)/tools
-	$(call packages,$(TEST_PACKAGES))
+	$(call packages,$(TEST_PACKAGES) $(ENGINE_PACKAGES))
 	$(VENV)/bin/python -m tests.benchmarks $(BENCH_OPTIONS)
 
 clean:

@@ -81,7 +81,7 @@ def _jobs(
         "reap": partial(reap.run, lab, inits, results, options.rounds or effort.reap_rounds, effort.flood),
         "stop": partial(stop.run, lab, inits, python, results, options.rounds or effort.stop_rounds),
         "launcher": partial(launcher.run, lab, inits, results, rounds),
-        "docker": partial(docker.run, lab, results, options.docker_image, max(3, rounds // 5)),
+        "docker": partial(docker.run, lab, results, max(3, rounds // 5)),
         "growth": partial(growth.run, lab, inits, results, effort.sizes, effort.growth_rounds),
     }
 
@@ -91,7 +91,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer rounds and no flood of orphans: under a minute")
     parser.add_argument("--only", type=_names, default=NAMES, metavar="NAME,…", help=", ".join(NAMES))
     parser.add_argument("--rounds", type=int, help="rounds of start, reap, stop and launcher")
-    parser.add_argument("--docker-image", metavar="IMAGE", help="an image with pyinit, on the engine of DOCKER_HOST")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="write a picture")
     return parser.parse_args()

@@ -1,7 +1,12 @@
-"""7. In Docker: `docker run --rm IMAGE true` end to end, on the engine of DOCKER_HOST; IMAGE needs pyinit in PATH."""
+"""7. In Docker: `docker run --rm IMAGE true` end to end, with the image of Dockerfile.example and the tests' engine."""
 
 import os
 import shutil
+
+import pytest
+
+from tests.engines import base
+from tests.engines.engine import Docker
 
 from .cell import CHILD, CellError, Lab, succeeded
 from .contenders import NOTHING, PYINIT
@@ -11,22 +16,28 @@ WALL = Measure(7, "docker run --rm IMAGE true", "ms")
 BUILT_IN = "docker --init"
 
 
-def run(lab: Lab, results: Results, image: str | None, rounds: int) -> None:
+def run(lab: Lab, results: Results, rounds: int) -> None:
     """Measure, or note why not."""
-    docker = shutil.which("docker")
-    if not image or not docker or "DOCKER_HOST" not in os.environ:
-        results.note("In Docker: not run; it needs docker, DOCKER_HOST and --docker-image.")
+    missing = [tool for tool in base.TOOLS if not shutil.which(tool)]
+    if os.geteuid() or missing:
+        results.note(f"In Docker: not run; it needs {', '.join(missing) or 'root'}.")
         return
-    start = [docker, "--host", os.environ["DOCKER_HOST"], "run", "--rm", "--network", "none"]
-    jobs = [
-        (NOTHING, [*start, "--entrypoint", "true", image]),
-        (BUILT_IN, [*start, "--init", "--entrypoint", "true", image]),
-        (PYINIT, [*start, "--entrypoint", "pyinit", image, "--", "true"]),
-    ]
     try:
-        for name, words in interleaved(jobs, rounds):
-            with lab.cell(CHILD, words) as cell:
-                finish = succeeded(cell.finish(), name)
-            results.add(WALL, CHILD, name, (finish.end - finish.begin) / 1e6)
-    except CellError as error:
+        with Docker() as engine:
+            base.load(engine)
+            _measure(lab, results, engine, base.example(engine), rounds)
+    except (CellError, pytest.fail.Exception) as error:
         results.note(f"In Docker: {error}.")
+
+
+def _measure(lab: Lab, results: Results, engine: Docker, image: str, rounds: int) -> None:
+    start = engine.client("run", "--rm", "--network=none")
+    jobs = [
+        (NOTHING, [*start, "--entrypoint=true", image]),
+        (BUILT_IN, [*start, "--init", "--entrypoint=true", image]),
+        (PYINIT, [*start, image, "true"]),
+    ]
+    for name, words in interleaved(jobs, rounds):
+        with lab.cell(CHILD, words) as cell:
+            finish = succeeded(cell.finish(), name)
+        results.add(WALL, CHILD, name, (finish.end - finish.begin) / 1e6)

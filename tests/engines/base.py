@@ -20,6 +20,7 @@ DOCKERFILE = REPOSITORY / "Dockerfile.example"
 BASE = "pyinit-base"
 BUILD_STAGE = "pyinit-build-stage"
 SUITE = "bookworm"
+TOOLS = ("dockerd", "docker", "debootstrap", "setpriv", "unshare", "ip")  # that it and the engine need
 PACKAGES = (
     "python3",
     "python3-pip",
@@ -87,3 +88,9 @@ def build(docker: Docker, name: str, *options: str) -> str:
     """Build Dockerfile.example on BASE, with the repository as context, as a user would."""
     command = ["build", "--file", str(DOCKERFILE), "--build-arg", f"BASE_IMAGE={BASE}", "--tag", name]
     return docker(*command, *options, str(REPOSITORY))
+
+
+def example(docker: Docker) -> str:
+    """The image that Dockerfile.example makes; no step of it that is not cached has a network."""
+    build(docker, "pyinit-example", "--network=none", f"--cache-from={BUILD_STAGE}")
+    return "pyinit-example"

@@ -17,7 +17,7 @@ TABLES = pytest.StashKey[list[str]]()
 def docker() -> Iterator[Docker]:
     """A Docker engine with the base image."""
     need_root()
-    need("dockerd", "docker", "debootstrap", "setpriv", "unshare", "ip")
+    need(*base.TOOLS)
     with Docker() as engine:
         base.load(engine)
         yield engine
@@ -25,9 +25,8 @@ def docker() -> Iterator[Docker]:
 
 @pytest.fixture(scope="session")
 def example(docker: Docker) -> str:
-    """The image that Dockerfile.example makes; no step of it that is not cached has a network."""
-    base.build(docker, "pyinit-example", "--network=none", f"--cache-from={base.BUILD_STAGE}")
-    return "pyinit-example"
+    """The image that Dockerfile.example makes."""
+    return base.example(docker)
 
 
 @pytest.fixture(scope="session")
