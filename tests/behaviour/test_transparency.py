@@ -14,7 +14,7 @@ STATUS = re.compile(rb"^(?:(?:Sig|Shd|Cap)\w+|Umask|NoNewPrivs|Groups|Uid|Gid|Se
 SECTIONS = re.compile(rb"\n== (\w+) ==\n")
 QUEUED = re.compile(rb"^SigQ:.*$", re.MULTILINE)  # of all processes of the user: never twice the same
 IGNORED_MASK = re.compile(rb"(?<=SigIgn:\t)[0-9a-f]{16}")
-LIBRARYS_OWN = 0b11 << 31  # signals 32 and 33: the process of the tests itself was seen to ignore 32
+LIBRARYS_OWN = 0b11 << 31  # signals 32 and 33: glibc's posix_spawn(3), by which make starts the suite, ignores them
 MARKER = re.compile(rb"PYINIT_TEST=[0-9a-f]{32}")
 
 TINI = ["tini", "-s", "--"]
