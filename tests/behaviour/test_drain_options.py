@@ -223,7 +223,8 @@ def test_without_descendants_the_end_costs_no_scan_and_no_timer(mode: Mode, tmp_
     ends = [(index, pid) for index, (pid, what) in enumerate(lines) if what == "+++ exited with 7 +++"]
     (end, _), (_, pyinit) = ends[:2]
     calls = [what for pid, what in lines[end:] if pid == pyinit and not what.startswith(("---", "+++", "<..."))]
-    names = {call.split("(")[0] for call in calls}
-    assert "wait4" in names
-    assert names <= {"wait4", "exit_group", "rt_sigtimedwait", "rt_sigtimedwait_time64"}, calls
+    names = [call.split("(")[0] for call in calls]
+    # From the first wait on: a quick command may have ended before pyinit had settled.
+    costs = {*names[names.index("wait4") :]}
+    assert costs <= {"wait4", "exit_group", "rt_sigtimedwait", "rt_sigtimedwait_time64"}, calls
     assert not any("tv_sec" in call for call in calls)
