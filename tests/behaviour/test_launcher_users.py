@@ -129,37 +129,23 @@ def test_a_user_namespace_hands_no_capability_back_to_a_root_that_exec_gives_non
     assert inside["Prm"] & ~outside["Prm"] == 0
 
 
-def test_no_more_user_namespaces_is_said_in_one_line(tmp_path: Path) -> None:
-    """max_user_namespaces belongs to a user namespace: the test sets it in one of its own."""
+@pytest.mark.parametrize(
+    ("kind", "step", "caller"),
+    [
+        ("user", "unshare(CLONE_NEWUSER", ["setpriv", "--bounding-set", "-sys_admin"]),
+        ("pid", "unshare(CLONE_NEWPID)", []),
+        ("mnt", "unshare(CLONE_NEWNS)", []),  # in PID 1 of the new namespace already: nothing must be left of that
+    ],
+)
+def test_no_more_namespaces_is_said_in_one_line(kind: str, step: str, caller: list[str], tmp_path: Path) -> None:
+    """The limit belongs to a user namespace: the test sets it in one of its own."""
     need_root()
-    script = "echo 0 >/proc/sys/user/max_user_namespaces"
+    script = f"echo 0 >/proc/sys/user/max_{kind}_namespaces"
     outer = ["unshare", "--user", "--map-root-user", "sh", "-ec", f'{script}; exec "$@"', "sh"]
-    no_privilege = ["setpriv", "--bounding-set", "-sys_admin"]
-    line = refusal(init=[*outer, *no_privilege, *LAUNCHER], marker=tmp_path / "ran")
-    assert "unshare(CLONE_NEWUSER" in line
+    line = refusal(init=[*outer, *caller, *LAUNCHER], marker=tmp_path / "ran")
+    assert step in line
     assert "ENOSPC" in line
-    assert "max_user_namespaces" in line
-
-
-def test_no_more_pid_namespaces_is_said_in_one_line(tmp_path: Path) -> None:
-    need_root()
-    script = "echo 0 >/proc/sys/user/max_pid_namespaces"
-    outer = ["unshare", "--user", "--map-root-user", "sh", "-ec", f'{script}; exec "$@"', "sh"]
-    line = refusal(init=[*outer, *LAUNCHER], marker=tmp_path / "ran")
-    assert "unshare(CLONE_NEWPID)" in line
-    assert "ENOSPC" in line
-    assert "max_pid_namespaces" in line
-
-
-def test_no_more_mount_namespaces_is_said_in_one_line(tmp_path: Path) -> None:
-    """The step comes late, in PID 1 of the new namespace: nothing must be left of that."""
-    need_root()
-    script = "echo 0 >/proc/sys/user/max_mnt_namespaces"
-    outer = ["unshare", "--user", "--map-root-user", "sh", "-ec", f'{script}; exec "$@"', "sh"]
-    line = refusal(init=[*outer, *LAUNCHER], marker=tmp_path / "ran")
-    assert "unshare(CLONE_NEWNS)" in line
-    assert "ENOSPC" in line
-    assert "max_mnt_namespaces" in line
+    assert f"max_{kind}_namespaces" in line
 
 
 def test_a_masked_proc_that_forbids_a_new_one_is_said_in_one_line(user: User) -> None:

@@ -24,26 +24,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common.h"
+
 enum { REPORTS = 4, PATIENCE_MS = 20000 };
 
 static int64_t *started; /* shared with PROGRAM's process until it calls exec */
 static int control, reports;
 static FILE *answers;
-
-static int64_t now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-
-static void check(int ok, const char *what)
-{
-	if (ok)
-		return;
-	fprintf(stderr, "cell: %s: %s\n", what, strerror(errno));
-	_exit(125);
-}
 
 static void write_to(pid_t pid, const char *name, const char *text)
 {

@@ -27,6 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common.h"
+
 enum { REPORTS = 4, WAVE = 100, STACK = 16384, MOST = 200000 };
 
 struct orphan {
@@ -44,21 +46,6 @@ struct shared {
 static struct shared *shared;
 static char *stacks;
 static int own_session;
-
-static int64_t now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-
-static void check(int ok, const char *what)
-{
-	if (ok)
-		return;
-	fprintf(stderr, "command: %s: %s\n", what, strerror(errno));
-	_exit(1);
-}
 
 static void report(int signum)
 {
