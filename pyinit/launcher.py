@@ -63,13 +63,12 @@ def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
     caller = Caller(inherited_mask)
     if options.parent_death_signal:
         set_parent_death_signal(options.parent_death_signal)
-    privileges = Privileges()
     try:
-        in_user_namespace = unshare_pid()
+        privileges = unshare_pid()
     except StepError as error:
         log.error(str(error))
         posix._exit(error.status)
-    Launcher(options, caller, privileges if in_user_namespace else None).run()
+    Launcher(options, caller, privileges).run()
 
 
 class Launcher(Init):
@@ -229,14 +228,18 @@ class Inner(Init):
         return self.can_suspend
 
 
-def unshare_pid() -> bool:
-    """Have the next child be PID 1 of a new namespace; true: in a new user namespace, for want of privileges."""
+def unshare_pid() -> Privileges | None:
+    """Have the next child be PID 1 of a new namespace; StepError.
+
+    Where that takes a new user namespace, for want of privileges, return those that were there before.
+    """
     try:
         unshare(CLONE_NEWPID)
-        return False
+        return None
     except OSError as error:
         if error.errno != errno.EPERM:
             raise StepError("unshare(CLONE_NEWPID)", error, limits="user.max_pid_namespaces") from None
+    privileges = Privileges()
     uid, gid = posix.geteuid(), posix.getegid()
     try:
         unshare(CLONE_NEWUSER | CLONE_NEWPID)
@@ -251,7 +254,7 @@ def unshare_pid() -> bool:
             posix.close(fd)
         except OSError as error:
             raise StepError(f"write to /proc/self/{name}", error) from None
-    return True
+    return privileges
 
 
 def die_with_parent(socket: "socket") -> None:

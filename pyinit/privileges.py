@@ -12,6 +12,8 @@ PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_GET_SECUREBITS, PR_SET_SECUREBITS = 23, 24,
 CAPABILITY_VERSION_3 = 0x20080522  # <linux/capability.h>
 DATA_SIZE = 24  # two times three 32-bit words: effective, permitted, inheritable
 
+_library = ctypes.CDLL(None, use_errno=True)
+
 
 class Privileges:
     """The capability sets and securebits that this process has."""
@@ -40,7 +42,7 @@ class Privileges:
 def libc(function: str, *arguments: "bytes | int | ctypes.Array[ctypes.c_char] | None") -> int:
     """Call a function of the C library that returns an int; OSError where that is -1."""
     words = [ctypes.c_ulong(argument) if isinstance(argument, int) else argument for argument in arguments]
-    result = int(getattr(ctypes.CDLL(None, use_errno=True), function)(*words))
+    result = int(getattr(_library, function)(*words))
     if result == -1:
         code = ctypes.get_errno()
         raise OSError(code, posix.strerror(code))
