@@ -154,7 +154,10 @@ def test_less_gives_the_terminal_back_and_gets_it_again(tmp_path: Path, pyinit: 
     with shell(*SHELLS["bash"]) as run:
         run.start(f"TERM=xterm LESS= {pyinit} less {book}")
         run.see("line 3 of it")
+        less = command_of(run.pyinit())
         for turn in range(100, 1000, 300):
+            # less misses a signal that comes between its last look and its wait for a key, until the next key.
+            wait_until(lambda: state_of(less) == "S", "less to wait for a key")
             run.suspend()
             assert "Stopped" in run.run("jobs")
             run.start("fg")

@@ -166,6 +166,11 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
+def name_of(pid: int) -> str | None:
+    """What it is called in ps."""
+    return status_of(pid).get("Name")
+
+
 def test_a_storm_loses_no_real_time_signal_no_orphan_and_not_the_sigterm_after_it(mode: Mode) -> None:
     """10,000 mixed signals from four senders, each with real-time signals of its own, while 2,000 orphans end."""
     senders, each, first = 4, 2500, signal.SIGRTMIN
@@ -179,6 +184,7 @@ def test_a_storm_loses_no_real_time_signal_no_orphan_and_not_the_sigterm_after_i
     words = ["sh", "-c", script, compiled("orphans"), compiled("receiver"), str(sum(expected.values()))]
     with started(*words, mode=mode) as run:
         assert run.line().startswith(b"ready")
+        wait_until(lambda: "orphans" in map(name_of, children_of(run.pid)), "the orphans' maker to leave the group")
         storm = [
             subprocess.Popen([compiled("sender"), str(run.pid), str(each), *map(str, map(int, mix))]) for mix in mixes
         ]
