@@ -1,5 +1,6 @@
 """What the tests of --pid-namespace share: starting the launcher, and looking at namespaces from outside."""
 
+import functools
 import os
 import select
 import shlex
@@ -13,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.behaviour.programs import build_directory
 from tests.harness import (
     DEADLINE,
     PYINIT,
@@ -134,6 +136,14 @@ def somebody(uid: int, gid: int, groups: tuple[int, ...] = ()) -> Iterator[User]
         if subprocess.run(user.command("test", "-x", str(interpreter)), check=False).returncode:
             missing(f"a Python that user {uid} may run: {interpreter} is not")
         yield user
+
+
+@functools.cache
+def public_pyinit() -> str:
+    """The path of a copy of the pyinit under test that every user may run, wherever the checkout lies."""
+    home = build_directory() / "home"
+    copy_installation(home)
+    return str(home / "bin/pyinit")
 
 
 def copy_installation(home: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.behaviour.launching import public_pyinit
 from tests.harness import PYINIT, Mode, need, need_root, started
 
 Capture = pytest.CaptureFixture[str]
@@ -108,7 +109,7 @@ def test_a_fork_that_fails_is_one_line_and_125(capfd: Capture, mode: Mode) -> No
     need("setpriv", "prlimit")
     uid = str(100_000 + os.getpid())  # nobody else's
     drop = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "prlimit", "--nproc=0:0"]
-    with started("true", init=[*drop, str(PYINIT), "--"], mode=mode) as run:
+    with started("true", init=[*drop, public_pyinit(), "--"], mode=mode) as run:
         assert run.wait() == 125
     said = capfd.readouterr().err
     assert said.startswith("pyinit: cannot fork: ")
@@ -139,6 +140,6 @@ def test_a_working_directory_that_cannot_be_read_is_no_obstacle(tmp_path: Path) 
     need_root()
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    drop = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", str(PYINIT), "--"]
+    drop = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", public_pyinit(), "--"]
     with started("sh", "-c", "exit 5", init=drop, cwd=closed, stderr=-3) as run:
         assert run.wait() == 5

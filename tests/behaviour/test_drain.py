@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.behaviour.launching import public_pyinit
 from tests.harness import PYINIT, PYTHON, Mode, Started, need, need_root, started, status_of, wait_until
 
 # Another user can run this one, wherever the tests' own is.
@@ -163,7 +164,7 @@ def test_a_fork_bomb_is_gone(mode: Mode, owner: str) -> None:
     uid = str(random.randrange(20000, 60000))
     limited = ["setpriv", "--reuid", uid, "--regid", uid, "--clear-groups", "prlimit", "--nproc=50"]
     bomb = [BASE_PYTHON, "-ISc", BOMB]
-    init, command = ([*limited, str(PYINIT)], bomb) if owner == "pyinit's" else ([str(PYINIT)], [*limited, *bomb])
+    init, command = ([*limited, public_pyinit()], bomb) if owner == "pyinit's" else ([str(PYINIT)], [*limited, *bomb])
     with started("-t", "0.5", *command, init=init, mode=mode) as run, bounded(0.5):
         assert run.wait() == 7
         assert run.alive() == []

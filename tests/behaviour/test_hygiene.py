@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.behaviour.launching import public_pyinit
 from tests.behaviour.programs import compiled
 from tests.harness import PYINIT, UNSHARE, Mode, children_of, need_root, started, state_of, status_of, wait_until
 
@@ -121,7 +122,7 @@ def test_a_full_pipe_of_another_users_does_not_block() -> None:
     other, stderr = os.pipe()
     fill(stderr)
     drop = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]
-    busy([*drop, str(PYINIT)], stderr, "subreaper")
+    busy([*drop, public_pyinit()], stderr, "subreaper")
     os.close(other)
     os.close(stderr)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.behaviour.launching import public_pyinit
 from tests.behaviour.programs import compiled
 from tests.harness import PYINIT, UNSHARE, Mode, need, need_root, started
 
@@ -229,7 +230,7 @@ def test_privileges_are_the_callers() -> None:
     need_root()
     need("setpriv", "tini")
     drop = ["setpriv", "--no-new-privs", "--reuid=54321", "--regid=54321", "--groups=1,54322", "--bounding-set=-kill"]
-    direct, expected, found = (seen("subreaper", [*drop, "--", *init]) for init in ([], TINI, OURS))
+    direct, expected, found = (seen("subreaper", [*drop, "--", *init]) for init in ([], TINI, [public_pyinit(), "--"]))
     assert b"NoNewPrivs:\t1" in direct["status"]
     assert found == expected == direct
 
