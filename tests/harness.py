@@ -20,6 +20,7 @@ Mode = Literal["pid1", "subreaper"]
 
 PYINIT = Path(sys.executable).with_name("pyinit")
 PYTHON = sys.executable
+BASE_PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))  # which every user may run
 DEADLINE = 60.0  # seconds; generous, because it is met on a loaded machine too
 UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 

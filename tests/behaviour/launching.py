@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from tests.behaviour.programs import build_directory
 from tests.harness import (
+    BASE_PYTHON,
     DEADLINE,
     PYINIT,
     Started,
@@ -41,7 +42,7 @@ print(0, flush=True)
 while True:
     print(signal.sigwaitinfo(every).si_signo, flush=True)
 """
-TELL = [sys.executable, "-I", "-c", TELL_SIGNALS]
+TELL = [BASE_PYTHON, "-I", "-c", TELL_SIGNALS]
 
 
 def launched(

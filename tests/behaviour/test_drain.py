@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour.launching import public_pyinit
-from tests.harness import PYINIT, PYTHON, Mode, Started, need, need_root, started, status_of, wait_until
+from tests.harness import BASE_PYTHON, PYINIT, PYTHON, Mode, Started, need, need_root, started, status_of, wait_until
 
 # Another user can run this one, wherever the tests' own is.
-BASE_PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 
 LATE = 20.0  # seconds that a loaded machine may add to any bound
 

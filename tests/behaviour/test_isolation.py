@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour.programs import build_directory
-from tests.harness import PYINIT, UNSHARE, Mode, need, need_root, started
+from tests.harness import BASE_PYTHON, PYINIT, UNSHARE, Mode, need, need_root, started
 
 CHECKOUT = Path(__file__).parents[2]
-BASE = getattr(sys, "_base_executable", sys.executable)
+
 PIP = next(Path(sys.prefix).glob("lib/python3*/site-packages/pip"))
 QUIET = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-index", "--break-system-packages"]
 KINDS = ["venv", "system", "prefix", "user", "symlink", "symlink-to-symlink", "relative", "isolated-form"]
@@ -65,10 +65,10 @@ def wheel() -> Path:
 def installed(kind: str) -> tuple[str, ...]:
     """How to start a pyinit that was installed in this way."""
     root = build_directory() / kind
-    base_pip = [BASE, str(PIP), "install", *QUIET, "--ignore-installed"]
+    base_pip = [BASE_PYTHON, str(PIP), "install", *QUIET, "--ignore-installed"]
     environment = dict(os.environ)
     if kind == "isolated-form":
-        return (BASE, "-I", "-S", "-X", "utf8", str(PYINIT), "--")
+        return (BASE_PYTHON, "-I", "-S", "-X", "utf8", str(PYINIT), "--")
     if kind in ("symlink", "symlink-to-symlink", "relative", "venv"):
         if kind == "venv":
             return (str(PYINIT), "--")
@@ -139,7 +139,7 @@ def test_the_command_still_sees_those_variables(mode: Mode, tmp_path: Path) -> N
 
 def test_the_command_gets_its_own_python_environment(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("print('injected')\n")
-    with started(BASE, "-c", "pass", env={**os.environ, "PYTHONPATH": str(tmp_path)}) as run:
+    with started(BASE_PYTHON, "-c", "pass", env={**os.environ, "PYTHONPATH": str(tmp_path)}) as run:
         assert run.output() == b"injected\n"
 
 

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,7 +25,7 @@ from tests.behaviour.launching import (
     run,
     somebody,
 )
-from tests.harness import PYINIT, children_of, need_root, started, status_of, wait_until
+from tests.harness import BASE_PYTHON, PYINIT, children_of, need_root, started, status_of, wait_until
 
 DEADLY = [s for s in CATCHABLE if s not in (17, 18, 20, 21, 22, 23, 28)]  # CHLD, CONT, TSTP, TTIN, TTOU, URG, WINCH
 
@@ -252,7 +251,7 @@ def test_pause_holds_a_namespace_with_no_command_in_it() -> None:
 
 def test_the_launcher_works_where_the_standard_descriptors_are_closed() -> None:
     for closed in ("<&-", "<&- >&-", "<&- 2>&-", "<&- >&- 2>&-"):
-        command = [sys.executable, "-I", "-c", "import os; os._exit(os.path.exists('/proc/1/comm') * 7)"]
+        command = [BASE_PYTHON, "-I", "-c", "import os; os._exit(os.path.exists('/proc/1/comm') * 7)"]
         with started(*LAUNCHER, *command, init=["sh", "-c", f'exec "$@" {closed}', "sh"]) as process:
             assert process.wait() == 7
 
