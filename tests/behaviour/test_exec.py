@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.behaviour.launching import public_pyinit
 from tests.harness import Mode, need_root, started
 
 Capture = pytest.CaptureFixture[str]
@@ -165,7 +166,7 @@ def test_a_directory_that_is_closed_to_the_user_gives_126(capfd: Capture, tmp_pa
     closed.chmod(0o700)
     for directory in (tmp_path, *tmp_path.parents[:2]):
         directory.chmod(0o755)
-    status, line = refused(capfd, closed / "command", user=54321, group=54321, extra_groups=[])
+    status, line = refused(capfd, closed / "command", init=[public_pyinit()], user=54321, group=54321, extra_groups=[])
     assert status == 126
     assert "ermission denied" in line
 

@@ -43,6 +43,11 @@ def stopped(running: int) -> bool:
     return len(below) > 1 and states(below) == {"T"}
 
 
+def all_stopped(running: int) -> None:
+    """Wait for that: a shell waits for its own child only, and a late one may still read what is typed."""
+    wait_until(lambda: stopped(running), "the whole job to stop")
+
+
 def states(pids: list[int]) -> set[str]:
     """The states of the processes, without those that are PID 1 of a namespace."""
     return {state_of(pid) for pid in pids if status_of(pid).get("NSpid", "").split()[-1:] != ["1"]}
@@ -80,7 +85,7 @@ def test_ctrl_z_stops_the_job_and_fg_continues_it(sh: Shell, command: str, pyini
     sh.echoes("hello")
     assert "Stopped" in sh.suspend()
     assert sh.foreground() == sh.pid
-    assert stopped(sh.pyinit())
+    all_stopped(sh.pyinit())
     assert "Stopped" in sh.run("jobs")
     sh.start("fg")
     sh.echoes("again")
@@ -107,6 +112,7 @@ def test_a_stopped_job_that_is_sent_to_the_background_can_be_killed(sh: Shell, c
     sh.start(f"{pyinit} {command}")
     running = sh.pyinit()
     assert "Stopped" in sh.suspend()
+    all_stopped(running)
     sh.run("bg")
     if "cat" in command:  # it wants to read, as before
         wait_until(lambda: stopped(running), "cat to stop on input")
@@ -267,7 +273,7 @@ def test_a_pipeline_with_pyinit_in_it_stops_and_continues_as_one_job(sh: Shell, 
     sh.start(f"{pyinit} cat | cat")
     sh.echoes("hello")
     assert "Stopped" in sh.suspend()
-    assert states([pid for pid in sh.alive() if pid != sh.pid]) == {"T"}
+    wait_until(lambda: states([pid for pid in sh.alive() if pid != sh.pid]) == {"T"}, "the whole job to stop")
     sh.start("fg")
     sh.echoes("again")
     sh.type(CTRL_D)
