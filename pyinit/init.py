@@ -10,7 +10,7 @@ from time import monotonic
 
 from . import log
 from .command import Caller, CommandError, become, start, take_terminal
-from .policy import OWN_ERROR, SUSPEND_SIGNALS, describe, signal_name
+from .policy import SUSPEND_SIGNALS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,46 +27,15 @@ SIGCHLD, SIGCONT = _signal.SIGCHLD, _signal.SIGCONT
 def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
     """Run the command that `options` name as this process's child, and exit with its status."""
     caller = Caller(inherited_mask)
-    adopt_orphans()
+    if posix.getpid() != 1:
+        from .parentage import adopt_orphans
+
+        adopt_orphans()
     if options.parent_death_signal:
+        from .parentage import set_parent_death_signal
+
         set_parent_death_signal(options.parent_death_signal)
     Init(options, caller).run()
-
-
-def adopt_orphans() -> None:
-    """Become a subreaper, unless PID 1, which is one; see PR_SET_CHILD_SUBREAPER in prctl(2)."""
-    if posix.getpid() != 1:
-        try:
-            prctl("PR_SET_CHILD_SUBREAPER", 1)
-        except ImportError as error:
-            log.warning(f"orphans will not be adopted, because python-prctl cannot be imported: {error}")
-        except OSError as error:
-            log.warning(f"orphans will not be adopted: PR_SET_CHILD_SUBREAPER: {error.strerror}")
-
-
-def set_parent_death_signal(signum: int) -> None:
-    """Have the kernel send `signum` when the parent dies; see PR_SET_PDEATHSIG in prctl(2)."""
-    parent = posix.getppid()
-    try:
-        prctl("PR_SET_PDEATHSIG", signum)
-    except (ImportError, OSError) as error:
-        log.error(f"--parent-death-signal: {error}")
-        posix._exit(OWN_ERROR)
-    if posix.getppid() != parent:  # it died just before: the kernel has nothing to tell any more
-        posix.kill(posix.getpid(), signum)
-
-
-def prctl(option: str, argument: int) -> int:
-    """prctl(2) by python-prctl, of which only the C half is imported: its Python half takes 3 ms."""
-    try:
-        import _prctl
-    except ImportError:
-        import site  # pyinit's own site directory is in the path; python-prctl may be in another, such as Debian's
-        import sys
-
-        sys.path += site.getsitepackages()
-        import _prctl
-    return int(_prctl.prctl(getattr(_prctl, option), argument) or 0)
 
 
 class Init:
@@ -139,20 +108,24 @@ class Init:
 
     def ended(self, wait_status: int) -> None:
         """The main child has been reaped: from here on its PID and group may be somebody else's."""
+        child, self.child = self.child, 0
         self.status = self.policy.exit_status(wait_status)
         if log.level >= log.INFO:
-            log.info(f"{self.role_of_child}, PID {self.child}, ended: {describe(wait_status)}")
+            from .signals import describe
+
+            log.info(f"{self.role_of_child}, PID {child}, ended: {describe(wait_status)}")
         self.report(f'{{"exit-code": {self.status}}}')
         if self.terminal is not None:
             from .terminal import take_back
 
-            take_back(self.terminal, self.child)
-        self.child = 0
+            take_back(self.terminal, child)
 
     def report(self, document: str) -> None:
         """Write a line to --json-status-fd."""
         if self.options.status_fd >= 0:
-            log.write(self.options.status_fd, f"{document}\n".encode())
+            from .output import write
+
+            write(self.options.status_fd, f"{document}\n".encode())
 
     def loop(self) -> None:
         """Forward and reap until the main child has ended; with --pause until SIGTERM or SIGINT.
@@ -198,24 +171,28 @@ class Init:
         A container may lose thousands of orphans a second, hence the local names.
         """
         self.childless = False
-        waitpid, flags, quiet = posix.waitpid, self.wait_flags, not (self.tells_of_orphans or self.names)
+        waitpid, flags, stoppable = posix.waitpid, self.wait_flags, self.terminal is not None
+        tells = self.tells_of_orphans or self.names
         try:
             while (ended := waitpid(-1, flags))[0]:
                 pid, wait_status = ended
+                stopped = stoppable and posix.WIFSTOPPED(wait_status)
                 if pid == self.child:
-                    if posix.WIFSTOPPED(wait_status):
+                    if stopped:
                         self.child_stopped(posix.WSTOPSIG(wait_status))
                     else:
                         self.ended(wait_status)
-                elif not posix.WIFSTOPPED(wait_status):
+                elif not stopped:
                     self.reaped += 1
-                    if not quiet:
+                    if tells:
                         self.tell_of_orphan(pid, wait_status)
         except ChildProcessError:
             self.childless = True
 
     def tell_of_orphan(self, pid: int, wait_status: int) -> None:
         """With -w, -vv or, in a drain, -v."""
+        from .signals import describe
+
         if self.options.warn_on_reap:
             log.warning(f"reaped orphan PID {pid}: {describe(wait_status)}")
         elif pid in self.names:
@@ -228,6 +205,8 @@ class Init:
         signum = siginfo.si_signo
         outgoing = self.policy.forwarded(signum)
         if log.level >= log.DEBUG:
+            from .signals import signal_name
+
             log.debug(f"{signal_name(signum)} came in; forwarded: {signal_name(outgoing) if outgoing else 'nothing'}")
         if signum == SIGCONT:
             self.told_to_stop = False
@@ -269,6 +248,8 @@ class Init:
                 if posix.getpgid(self.child) != self.child:
                     posix.kill(self.child, signum)
         except OSError as error:  # EPERM: it runs as another user
+            from .signals import signal_name
+
             log.warning(f"cannot forward {signal_name(signum)} to PID {self.child}: {error.strerror}")
 
     def child_stopped(self, signum: int) -> None:

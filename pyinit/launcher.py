@@ -16,7 +16,7 @@ from _socket import AF_UNIX, CMSG_SPACE, MSG_DONTWAIT, MSG_PEEK, SO_PASSCRED, SO
 
 from . import log
 from .command import Caller, CommandError, take_terminal
-from .init import Init, set_parent_death_signal
+from .init import Init
 from .policy import OWN_ERROR, Policy
 from .privileges import Privileges, libc
 from .terminal import can_suspend, take_back
@@ -62,6 +62,8 @@ def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
     """Run the command that `options` name in a PID namespace of its own, and exit with its status."""
     caller = Caller(inherited_mask)
     if options.parent_death_signal:
+        from .parentage import set_parent_death_signal
+
         set_parent_death_signal(options.parent_death_signal)
     try:
         privileges = unshare_pid()

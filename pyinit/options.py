@@ -8,7 +8,8 @@ import posix
 
 from . import log
 from .cli import Options, UsageError
-from .policy import OWN_ERROR, signal_number
+from .policy import OWN_ERROR
+from .signals import signal_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

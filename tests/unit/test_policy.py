@@ -4,7 +4,8 @@ import signal
 
 import pytest
 
-from pyinit.policy import Policy, describe, signal_name, signal_number
+from pyinit.policy import Policy
+from pyinit.signals import describe, signal_name, signal_number
 
 NAMES = {
     "TERM": 15,

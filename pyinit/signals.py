@@ -1,0 +1,50 @@
+"""The names of signals, as people write and read them. No system call in it.
+
+Called by options, to read them, and for messages.
+"""
+
+import posix
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal
+
+ALIASES = ("SIG_", "SIGCLD", "SIGIOT", "SIGPOLL")  # SIG_ is no signal at all, the others have better known names
+
+
+def signal_number(word: str) -> int:
+    """The number of a signal.
+
+    `word` is a number from 1 to 64 or a name, in any case, with or without SIG; RTMIN+N and RTMAX-N are names too.
+    ValueError, with the reason, where it is neither. See signal(7).
+    """
+    if word.isascii() and word.isdigit():
+        if len(word) < 9 and 1 <= int(word) <= 64:
+            return int(word)
+        raise ValueError("the numbers of signals are 1 to 64")
+    name = word.upper().removeprefix("SIG")
+    base, sign, offset = name.partition("+" if "+" in name else "-")
+    number = getattr(_signal, f"SIG{base}", None) if base.isalnum() else None
+    if isinstance(number, int) and not sign:
+        return number
+    if isinstance(number, int) and base in ("RTMIN", "RTMAX") and offset.isascii() and offset.isdigit():
+        number = int(f"{sign}{offset}") + number
+        if _signal.SIGRTMIN <= number <= _signal.SIGRTMAX:
+            return number
+    raise ValueError(f"there is no signal named {word!r}")
+
+
+def signal_name(signum: int) -> str:
+    """The name of signal `signum`, for messages: `SIGTERM`, `SIGRTMIN+2`, else its number."""
+    for name, number in vars(_signal).items():
+        if number == signum and name.startswith("SIG") and not name.startswith(ALIASES):
+            return name
+    return f"SIGRTMIN+{signum - _signal.SIGRTMIN}" if signum > _signal.SIGRTMIN else f"signal {signum}"
+
+
+def describe(wait_status: int) -> str:
+    """How a process ended, in words, from its wait status: `exit 3`, `killed by SIGKILL`."""
+    code = posix.waitstatus_to_exitcode(wait_status)
+    return f"exit {code}" if code >= 0 else f"killed by {signal_name(-code)}"
