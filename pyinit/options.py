@@ -248,6 +248,8 @@ def help_text() -> str:
 
 def print_and_exit(text: str, inherited_mask: set[int]) -> "NoReturn":
     """Print and exit 0, as an ordinary program that any signal may end."""
+    if callable(_signal.getsignal(_signal.SIGINT)):
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, inherited_mask)
     try:
         rest = text.encode()

@@ -81,6 +81,16 @@ def all_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
+def fill(fd: int) -> None:
+    """Write until nothing more fits."""
+    os.set_blocking(fd, False)
+    try:
+        while True:
+            os.write(fd, b"x")
+    except BlockingIOError:
+        os.set_blocking(fd, True)
+
+
 class Family:
     """A process and all that descends from it. `pid` is its PID as this process sees it."""
 

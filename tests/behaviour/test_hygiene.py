@@ -15,7 +15,7 @@ import pytest
 
 from tests.behaviour.launching import public_pyinit
 from tests.behaviour.programs import compiled
-from tests.harness import PYINIT, UNSHARE, Mode, children_of, need_root, started, state_of, status_of, wait_until
+from tests.harness import PYINIT, UNSHARE, Mode, children_of, fill, need_root, started, state_of, status_of, wait_until
 
 SUBSETS = list(chain.from_iterable(combinations((0, 1, 2), count) for count in range(4)))
 
@@ -90,16 +90,6 @@ def busy(run_words: list[str], stderr: int, mode: Mode) -> None:
         wait_until(lambda: len(children_of(run.pid)) == 1, "no zombie", 20)
         run.send(signal.SIGTERM)
         assert run.wait(20) == 143
-
-
-def fill(fd: int) -> None:
-    """Write until nothing more fits."""
-    os.set_blocking(fd, False)
-    try:
-        while True:
-            os.write(fd, b"x")
-    except BlockingIOError:
-        os.set_blocking(fd, True)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "terminal"])

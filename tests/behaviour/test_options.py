@@ -3,10 +3,11 @@
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from tests.harness import PYINIT, Mode, children_of, need, started, state_of, status_of, wait_until
+from tests.harness import PYINIT, Mode, children_of, fill, need, started, state_of, status_of, wait_until
 
 Capture = pytest.CaptureFixture[str]
 
@@ -40,6 +41,23 @@ def test_version_and_licence_are_printed() -> None:
 
 def test_help_into_a_pipe_that_closes_early_does_not_hang() -> None:
     assert subprocess.run(f"{PYINIT} --help | head -1; {PYINIT} -V | true", shell=True, timeout=60).returncode == 0
+
+
+def waits_for_stdout(pid: int) -> bool:
+    """Whether a process sleeps in a system call on descriptor 1; see proc_pid_syscall(5)."""
+    return Path(f"/proc/{pid}/syscall").read_text().split()[1:2] == ["0x1"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_help_into_a_pipe_that_nobody_reads_ends_by_a_signal(signum: int) -> None:
+    read_end, write_end = os.pipe()
+    fill(write_end)
+    with started("--help", stdout=write_end) as run:
+        wait_until(lambda: waits_for_stdout(run.pid), "write(2) to block")
+        run.send(signum)
+        assert run.wait() == 128 + signum
+    os.close(read_end)
+    os.close(write_end)
 
 
 @pytest.mark.parametrize(
