@@ -61,8 +61,9 @@ class Init:
         self.warned_of_proc = False
         # Without a terminal nobody asks whether the main child has stopped.
         self.wait_flags = posix.WNOHANG if caller.terminal is None else posix.WNOHANG | posix.WUNTRACED
-        self.signals = _signal.valid_signals()
+        self.signals = tuple(_signal.valid_signals())
         self.tells_of_orphans = options.warn_on_reap or log.level >= log.DEBUG
+        self.import_what_options_need()
 
     def run(self) -> "NoReturn":
         """Start the command, see it through, drain, exit."""
@@ -80,6 +81,13 @@ class Init:
         except Exception as error:  # such as a package that was replaced meanwhile: the status must not be lost
             log.error(f"drain: {type(error).__name__}: {error}")
         posix._exit(self.status)
+
+    def import_what_options_need(self) -> None:
+        """Now, because the package may be removed, or replaced by another version, while the command runs."""
+        if self.tells_of_orphans or log.level >= log.INFO:
+            from . import output, signals  # noqa: F401
+        if self.policy.scope == "all" or self.kill_after is not None:
+            from . import processes  # noqa: F401
 
     def descriptors(self) -> set[int | None]:
         """The descriptors above 2 that pyinit needs as long as it runs."""
@@ -136,15 +144,22 @@ class Init:
         self.reap()  # a child that pyinit was started with may have ended before SIGCHLD was blocked
         while self.child or self.pauses:
             siginfo = self.next_signal(self.kill_at)
-            if siginfo is None:
-                self.kill_at = None
-                log.info(f"{self.kill_after:g} s after a stop signal: SIGKILL")
-                self.kill_descendants()
-            elif self.pauses and siginfo.si_signo in (_signal.SIGTERM, _signal.SIGINT):
-                return
-            elif not self.takes(siginfo) and self.child:
-                self.forward(siginfo)
-            self.reap()
+            try:
+                self.act_on(siginfo)
+                self.reap()
+            except Exception as error:  # such as a package that was removed meanwhile: PID 1 must not end for that
+                log.error(f"{type(error).__name__}: {error}")
+
+    def act_on(self, siginfo: "_signal.struct_siginfo | None") -> None:
+        """Do what a signal, or None for the deadline of --kill-after, asks for."""
+        if siginfo is None:
+            self.kill_at = None
+            log.info(f"{self.kill_after:g} s after a stop signal: SIGKILL")
+            self.kill_descendants()
+        elif self.pauses and siginfo.si_signo in (_signal.SIGTERM, _signal.SIGINT):
+            self.pauses = False
+        elif not self.takes(siginfo) and self.child:
+            self.forward(siginfo)
 
     def next_signal(self, deadline: float | None) -> "_signal.struct_siginfo | None":
         """The next signal; None: the deadline (a time of monotonic()) came first. See sigwaitinfo(2)."""
@@ -297,7 +312,6 @@ class Init:
 
     def drain(self) -> None:
         """See to what the command left behind. No child left, no descendant: whoever loses its parent becomes ours."""
-        self.reap()
         if not self.childless:
             from .drain import drain
 

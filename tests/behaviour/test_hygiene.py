@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.launching import public_pyinit
+from tests.behaviour.launching import copy_installation, public_pyinit
 from tests.behaviour.programs import compiled
 from tests.harness import PYINIT, UNSHARE, Mode, children_of, fill, need_root, started, state_of, status_of, wait_until
 
@@ -235,6 +235,22 @@ def test_without_python_prctl_a_subreaper_warns_once_and_goes_on(tmp_path: Path)
     with started("true", init=[str(tmp_path / "bin" / "pyinit"), "--"], stderr=-1, mode="pid1") as run:
         assert run.process.stderr is not None
         assert run.process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("options", [["-w"], ["-vv"], ["--scope", "all"], ["-k", "0.1"], []], ids=str)
+def test_a_package_that_is_removed_meanwhile_ends_nothing(mode: Mode, tmp_path: Path, options: list[str]) -> None:
+    """As by `pyinit -- pip install --upgrade …`: what the options ask for works, what cannot be done is left out."""
+    copy_installation(tmp_path)
+    script = "trap 'exit 9' USR1; trap '' TERM TSTP; (read -r _ &) ; echo up; while :; do sleep 0.02; done"
+    with started(*options, "sh", "-c", script, init=[str(tmp_path / "bin/pyinit")], mode=mode, stderr=-3) as run:
+        assert run.line() == b"up\n"
+        settled(run.pid)
+        shutil.rmtree(tmp_path / "lib")
+        run.send(signal.SIGTSTP)  # for which pyinit would stop itself, with code that has gone
+        run.send(signal.SIGTERM)
+        if "-k" not in options:
+            run.send(signal.SIGUSR1)
+        assert run.wait() == (137 if "-k" in options else 9)
 
 
 def test_its_own_limits_stay_as_they_were() -> None:
