@@ -165,7 +165,9 @@ class Init:
         """The next signal; None: the deadline (a time of monotonic()) came first. See sigwaitinfo(2)."""
         if deadline is None:
             return _signal.sigwaitinfo(self.signals)
-        return _signal.sigtimedwait(self.signals, max(deadline - monotonic(), 0.0))
+        left = deadline - monotonic()
+        # With no time left sigtimedwait(2) returns a pending signal all the same, and a flood of them ends no wait.
+        return _signal.sigtimedwait(self.signals, left) if left > 0 else None
 
     def takes(self, siginfo: "_signal.struct_siginfo") -> bool:
         """Whether a signal is pyinit's own: SIGCHLD, but not one that was sent by kill(2). See sigaction(2).

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.behaviour.programs import compiled
 from tests.behaviour.shell import reporter
 from tests.behaviour.test_drain import bounded, release
 from tests.harness import PYINIT, UNSHARE, Mode, Started, children_of, need, need_root, started, status_of, wait_until
@@ -44,6 +45,21 @@ def test_what_ignores_sigterm_has_the_grace_and_no_more(mode: Mode, grace: str) 
             release(run)
             assert run.wait() == 7
             assert time.monotonic() - began >= float(grace)
+        assert run.alive() == []
+
+
+# Sends pyinit real-time signals for ever, faster than it can forward them.
+FLOOD = f"while :; do {{}} $PPID 1000000 {int(signal.SIGRTMIN)}; done 2>/dev/null"
+
+
+@pytest.mark.parametrize(("option", "script"), [("-t", "({} &)"), ("-k", "kill -TERM $PPID; {}")])
+def test_a_flood_of_signals_delays_no_deadline(mode: Mode, option: str, script: str) -> None:
+    flood = script.format(FLOOD.format(compiled("sender")))
+    with (
+        bounded(0.3),
+        started(option, "0.3", "sh", "-c", f"trap '' TERM {int(signal.SIGRTMIN)}; {flood}", mode=mode) as run,
+    ):
+        assert run.wait() == (0 if option == "-t" else 137)
         assert run.alive() == []
 
 
