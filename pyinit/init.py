@@ -258,16 +258,20 @@ class Init:
             elif self.policy.scope == "child":
                 posix.kill(self.child, signum)
             else:
-                try:
-                    posix.killpg(self.child, signum)
-                except ProcessLookupError:
-                    pass  # the main child has moved to another group, and nobody is left in its first one
-                if posix.getpgid(self.child) != self.child:
-                    posix.kill(self.child, signum)
+                self.signal_group(signum)
         except OSError as error:  # EPERM: it runs as another user
             from .signals import signal_name
 
             log.warning(f"cannot forward {signal_name(signum)} to PID {self.child}: {error.strerror}")
+
+    def signal_group(self, signum: int) -> None:
+        """Send `signum` to the main child's process group, and to the main child if it has left that."""
+        try:
+            posix.killpg(self.child, signum)
+        except ProcessLookupError:
+            pass  # the main child has moved to another group, and nobody is left in its first one
+        if posix.getpgid(self.child) != self.child:
+            posix.kill(self.child, signum)
 
     def child_stopped(self, signum: int) -> None:
         """The main child was stopped, under a terminal, by `signum`: stop the whole job, as the shell expects.
@@ -320,15 +324,13 @@ class Init:
             drain(self)
 
     def signal_descendants(self, *signums: int) -> None:
-        """Send the signals to every descendant, or to the main child's group where /proc cannot be read."""
+        """Send the signals to every descendant."""
         from . import processes
 
         try:
             processes.signal_descendants(signums)
         except processes.NoProcError as error:
-            self.warn_no_proc(error)
-            if self.child:
-                posix.killpg(self.child, signums[0])
+            self.signal_without_proc(signums, error)
 
     def kill_descendants(self) -> None:
         """One round of SIGKILL for every descendant, which leaves only what was forked meanwhile."""
@@ -337,13 +339,16 @@ class Init:
         try:
             processes.kill_descendants()
         except processes.NoProcError as error:
-            self.warn_no_proc(error)
+            self.signal_without_proc((_signal.SIGKILL,), error)
 
-    def warn_no_proc(self, error: Exception) -> None:
-        """Once."""
+    def signal_without_proc(self, signums: tuple[int, ...], error: Exception) -> None:
+        """Send the signals to those who are known without /proc: the main child's group. Warn, once, of the others."""
         if not self.warned_of_proc:
             self.warned_of_proc = True
             log.warning(f"descendants cannot be found, because /proc cannot be read: {error}")
+        if self.child:
+            for signum in signums:
+                self.signal_group(signum)
 
 
 def settle(keep: set[int | None]) -> None:

@@ -17,16 +17,21 @@ MOST_WALKS = 100  # where what forks runs as another user and cannot be stopped
 
 
 class NoProcError(Exception):
-    """/proc cannot be read, so descendants cannot be found."""
+    """/proc is missing or shows other PIDs than pyinit's, so descendants cannot be found."""
 
 
 def descendants() -> list[int]:
     """The PIDs of all descendants of the calling process, parents first, zombies too.
 
     One walk is no snapshot: the child of a process that ended meanwhile may be missing, and is found by the next walk.
-    NoProcError where there is no /proc.
+    NoProcError where there is no /proc, or that of another PID namespace: its numbers mean other processes here.
     """
     own = posix.getpid()
+    try:
+        if posix.readlink("/proc/self") != str(own):
+            raise NoProcError("it shows another PID namespace")
+    except OSError as error:
+        raise NoProcError(error.strerror) from None
     if _read(f"/proc/self/task/{own}/children") is not None:
         return _walk_children(own)
     return _walk_parents(own)
@@ -47,12 +52,7 @@ def _walk_children(own: int) -> list[int]:
 
 def _walk_parents(own: int) -> list[int]:
     """By every process's parent: as long as there are processes."""
-    try:
-        pids = [int(name) for name in posix.listdir("/proc") if name.isdigit()]
-    except OSError as error:
-        raise NoProcError(error.strerror) from None
-    if not pids:
-        raise NoProcError("nothing is mounted there")
+    pids = [int(name) for name in posix.listdir("/proc") if name.isdigit()]
     children: dict[int, list[int]] = {}
     for pid in pids:
         children.setdefault(_state_and_parent(pid)[1], []).append(pid)
@@ -146,12 +146,21 @@ def state(pid: int) -> str:
 
 
 def _state_and_parent(pid: int) -> tuple[str, int]:
-    """Fields 3 and 4 of /proc/PID/stat; X and 0 where it has gone."""
+    """Fields 3 and 4 of /proc/PID/stat; X and 0 where it has gone; ? for a child that hidepid= hides, see proc(5)."""
     stat = _read(f"/proc/{pid}/stat")
     if not stat:
-        return "X", 0
+        return ("?", posix.getpid()) if _is_own_child(pid) else ("X", 0)
     fields = stat[stat.rindex(b")") + 2 :].split(None, 2)  # field 2, in parentheses, may hold anything
     return fields[0].decode(), int(fields[1])
+
+
+def _is_own_child(pid: int) -> bool:
+    """Whether `pid` is a child of the calling process that has not been reaped, by waitid(2)."""
+    try:
+        posix.waitid(posix.P_PID, pid, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _read(path: str, *, long: bool = False) -> bytes | None:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -11,10 +12,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.launching import public_pyinit
-from tests.harness import BASE_PYTHON, PYINIT, PYTHON, Mode, Started, need, need_root, started, status_of, wait_until
-
-# Another user can run this one, wherever the tests' own is.
+from tests.behaviour.launching import in_mount_namespace, public_pyinit
+from tests.harness import (
+    BASE_PYTHON,
+    DEADLINE,
+    PYINIT,
+    PYTHON,
+    UNSHARE,
+    Mode,
+    Started,
+    need,
+    need_root,
+    started,
+    status_of,
+    wait_until,
+)
 
 LATE = 20.0  # seconds that a loaded machine may add to any bound
 
@@ -228,6 +240,60 @@ def freezer() -> Iterator[Path]:
             os.kill(int(pid), signal.SIGKILL)
         wait_until(lambda: not (group / "cgroup.procs").read_text(), "the thawed to die")
         group.rmdir()
+
+
+# In a PID namespace whose /proc is the outer one's: pyinit is PID 2 in both of them, and has children only in there.
+# The outer PID 2 has children with the numbers of the strangers inside.
+FOREIGN_PROC = """
+sh -c 'for n in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 1000 & done; wait' &
+until [ -e /proc/14 ]; do sleep 0.01; done
+exec unshare --pid --fork --kill-child sh -c '
+    "$@" <gate & pyinit=$!
+    for n in 1 2 3 4 5; do sleep 1000 & strangers="$strangers $!"; done
+    echo >gate
+    wait $pyinit; echo "$pyinit exit $?"
+    for pid in $strangers; do kill -0 $pid && echo $pid; done
+' sh "$@"
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "script", "status"),
+    [
+        (["-t", "0.1"], "read -r _; sleep 1000 & exit 3", 3),
+        (["--scope", "all"], "read -r _; kill -HUP $PPID; sleep 1000", 129),
+        (["-k", "0.1"], "trap '' TERM; read -r _; kill -TERM $PPID; sleep 1000", 137),
+    ],
+    ids=["drain", "scope", "kill-after"],
+)
+def test_a_proc_of_another_pid_namespace_makes_no_stranger_a_descendant(
+    tmp_path: Path, options: list[str], script: str, status: int
+) -> None:
+    os.mkfifo(tmp_path / "gate")
+    words = [*options, "sh", "-c", script]
+    init = ["sh", "-c", FOREIGN_PROC, "sh", str(PYINIT)]
+    with started(*words, init=[*UNSHARE, *init], cwd=tmp_path, stderr=subprocess.PIPE) as run:
+        said, errors = run.process.communicate(timeout=DEADLINE)
+    assert said.decode().splitlines() == [f"2 exit {status}", "3", "4", "5", "6", "7"]
+    assert b"another PID namespace" in errors
+
+
+def test_a_child_that_hidepid_hides_is_gone(tmp_path: Path) -> None:
+    """It runs a program that its user may not read, so that /proc/PID is not there for that user; see proc(5)."""
+    need_root()
+    hidden = tmp_path / "hidden"
+    shutil.copy(shutil.which("sleep") or "", hidden)
+    hidden.chmod(0o111)
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(0o755)
+    user = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", public_pyinit(), "-v"]
+    init = in_mount_namespace("mount -t proc -o hidepid=2 proc /proc", *user)
+    with bounded(0), started("sh", "-c", f"{hidden} 1000 & exit 7", init=init, stderr=subprocess.PIPE) as run:
+        said = run.process.communicate(timeout=DEADLINE)[1].decode()
+        assert run.wait() == 7
+        assert run.alive() == []
+    assert "still there: 1: " in said
+    assert "left behind" not in said
 
 
 def test_what_sigkill_cannot_end_delays_pyinit_by_two_seconds_and_is_named(freezer: Path) -> None:
