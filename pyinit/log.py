@@ -18,16 +18,11 @@ def start(verbosity: int) -> None:
     """
     global level, stderr_open
     level = verbosity
-    stderr_open = is_open(2)
-
-
-def is_open(fd: int) -> bool:
-    """Whether `fd` is an open descriptor; see fstat(2)."""
     try:
-        posix.fstat(fd)
+        posix.fstat(2)
+        stderr_open = True
     except OSError:
-        return False
-    return True
+        stderr_open = False
 
 
 def error(message: str) -> None:

@@ -42,7 +42,7 @@ def _read_environment(options: Options, environ: dict[bytes, bytes]) -> None:
     """What tini and dumb-init take from the environment, then PYINIT_OPTIONS."""
     # TINI_SUBREAPER and TINI_KILL_PROCESS_GROUP ask for what pyinit always does.
     verbosity = environ.get(b"TINI_VERBOSITY", b"")
-    if verbosity.isdigit():  # tini's 1, its default, is warnings
+    if verbosity.isdigit() and len(verbosity) < 9:  # tini's 1, its default, is warnings
         options.verbosity = int(verbosity) - 1
     if environ.get(b"DUMB_INIT_DEBUG") == b"1":
         options.verbosity = log.INFO
@@ -167,9 +167,15 @@ def _verbose(options: Options, _: str) -> None:
 
 
 def _status_fd(options: Options, value: str) -> None:
+    import fcntl
+
     options.status_fd = _integer(value, "a descriptor", 2**31 - 1)
-    if not log.is_open(options.status_fd):
-        raise ValueError("this descriptor is not open")
+    try:
+        flags = fcntl.fcntl(options.status_fd, fcntl.F_GETFL)
+    except OSError:
+        raise ValueError("this descriptor is not open") from None
+    if flags & posix.O_ACCMODE == posix.O_RDONLY:
+        raise ValueError("this descriptor is not open for writing")
 
 
 def _integer(value: str, what: str, highest: int) -> int:

@@ -43,6 +43,7 @@ def _write_to_own_description(fd: int, line: bytes) -> bool:
 
     Never for a regular file, where a new description would start at offset 0.
     """
+    posix.write(fd, b"")  # EBADF where `fd` is open for reading only; its pipe's other end would be the command's stdin
     flags = posix.O_WRONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC
     try:
         own = posix.open(f"/proc/self/fd/{fd}", flags)

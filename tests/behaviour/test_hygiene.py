@@ -117,6 +117,12 @@ def test_a_full_pipe_of_another_users_does_not_block() -> None:
     os.close(stderr)
 
 
+def test_a_stderr_that_is_the_commands_own_input_gets_no_message(mode: Mode) -> None:
+    """The read end of a pipe: opened anew through /proc it could be written to."""
+    with started("-vv", "cat", init=["sh", "-c", 'echo data | "$@" 2<&0', "sh", str(PYINIT)], mode=mode) as run:
+        assert run.output() == b"data\n"
+
+
 def test_a_stderr_whose_reader_has_gone_ends_nothing(mode: Mode) -> None:
     other, stderr = os.pipe()
     os.close(other)

@@ -144,6 +144,18 @@ def test_a_descriptor_that_is_not_open_is_a_usage_error(init: list[str], value: 
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("kind", ["pipe", "file"])
+def test_a_descriptor_that_cannot_be_written_to_is_a_usage_error(init: list[str], kind: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    script = {"pipe": 'true | exec "$@"', "file": '<"$0/file" exec "$@"'}[kind]
+    words = ["sh", "-c", script, str(tmp_path), *init]
+    with launched("true", options=["--json-status-fd", "0"], init=words, stderr=subprocess.STDOUT) as process:
+        said = process.output()
+        assert process.wait() == 125
+    assert said.startswith(b"pyinit: --json-status-fd 0: ")
+    assert b"not open for writing" in said
+
+
 def test_a_file_gets_both_lines_after_what_was_in_it(init: list[str], tmp_path: Path) -> None:
     path = tmp_path / "status"
     path.write_text("before\n")

@@ -166,6 +166,12 @@ def test_the_verbosity_of_tini_and_dumb_init_is_pyinits(capfd: Capture, variable
     assert bool(capfd.readouterr().err) == talks
 
 
+def test_a_verbosity_of_tinis_that_is_no_number_to_speak_of_is_passed_over(capfd: Capture) -> None:
+    with started("true", env=with_variable("TINI_VERBOSITY", "9" * 5000)) as run:
+        assert run.wait() == 0
+    assert capfd.readouterr().err == ""
+
+
 def test_tini_verbosity_0_keeps_warnings_back_and_errors_not(capfd: Capture) -> None:
     environment = with_variable("TINI_VERBOSITY", "0")
     with started("-w", "sh", "-c", "(true &); sleep 0.05", env=environment) as run:

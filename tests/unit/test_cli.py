@@ -143,7 +143,7 @@ def test_an_abbreviation_names_one_option_or_none(word: str) -> None:
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_every_long_option_is_known_by_its_whole_name_even_if_another_begins_so(option: object) -> None:
     name, value = option.name, option.value  # type: ignore[attr-defined]
-    values = {"SCOPE": "child", "SIG:SIG": "TERM:HUP", "CODE": "1", "SECONDS": "1", "SIG": "TERM", "FD": "0"}
+    values = {"SCOPE": "child", "SIG:SIG": "TERM:HUP", "CODE": "1", "SECONDS": "1", "SIG": "TERM", "FD": "1"}
     words = [f"--{name}={values[value]}"] if value else [f"--{name}"]
     assert parsed(*words, *([] if name == "pause" else ["true"]))
 
