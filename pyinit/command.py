@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 else:
     import _signal
 
+PATH_MAX = 4096  # <linux/limits.h>: where execvp(3) passes over a longer directory
 LONGEST_REPORT = 4096  # PIPE_BUF: written to a pipe at once or not at all; see pipe(7)
 
 
@@ -85,6 +86,9 @@ def start(caller: Caller, run: "Callable[[int, int], NoReturn]", stopped: "Calla
     """
     try:
         report_end, child_end = posix.pipe2(posix.O_CLOEXEC)
+    except OSError as error:
+        raise CommandError(OWN_ERROR, f"cannot make a pipe: {error.strerror}") from None
+    try:
         pid = posix.fork()
     except OSError as error:
         raise CommandError(OWN_ERROR, f"cannot fork: {error.strerror}") from None
@@ -151,10 +155,14 @@ def become(caller: Caller, words: list[str]) -> "NoReturn":
 
 
 def _restore_environment(pyinit_pid: int) -> None:
-    """Make the environment what it was when pyinit was started, but for LISTEN_PID: sd_listen_fds(3) compares it."""
+    """Make the environment what it was when pyinit was started, but for two variables that name its reader.
+
+    sd_listen_fds(3) and sd_watchdog_enabled(3) compare them with getpid(2).
+    """
     environ = posix.environ
-    if environ.get(b"LISTEN_PID") == b"%d" % pyinit_pid:
-        posix.putenv(b"LISTEN_PID", b"%d" % posix.getpid())
+    for name in (b"LISTEN_PID", b"WATCHDOG_PID"):
+        if environ.get(name) == b"%d" % pyinit_pid:
+            posix.putenv(name, b"%d" % posix.getpid())
     # PEP 538: in the C locale CPython sets LC_CTYPE, with -I too, unless LC_ALL is set.
     if environ.get(b"LC_CTYPE") in (b"C.UTF-8", b"C.utf8", b"UTF-8") and not environ.get(b"LC_ALL"):
         original = _original_lc_ctype(environ)
@@ -168,8 +176,8 @@ def _original_lc_ctype(environ: dict[bytes, bytes]) -> bytes | None:
     """LC_CTYPE as pyinit was given it; see proc_pid_environ(5)."""
     try:
         fd = posix.open("/proc/self/environ", posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:  # no /proc: it was CPython that set it, if the locale was C without it
-        return None if environ.get(b"LANG", b"") in (b"", b"C", b"POSIX") else environ[b"LC_CTYPE"]
+    except OSError:  # no /proc: it was CPython that set it, if it is the last one, where setenv(3) puts a new one
+        return None if next(reversed(environ)) == b"LC_CTYPE" else environ[b"LC_CTYPE"]
     block = b""
     while chunk := posix.read(fd, 65536):
         block += chunk
@@ -192,9 +200,9 @@ def _exec(words: list[str]) -> "NoReturn":
     elif "/" in name:
         paths = [name]
     else:
-        directories = posix.environ.get(b"PATH", (posix.confstr("CS_PATH") or "").encode())
-        folders = directories.decode(errors="surrogateescape").split(":")
-        paths = [f"{folder}/{name}" if folder else name for folder in folders]
+        folders = posix.environ.get(b"PATH", (posix.confstr("CS_PATH") or "").encode()).split(b":")
+        folders = [folder for folder in folders if len(folder) < PATH_MAX]
+        paths = [f"{folder.decode(errors='surrogateescape')}/{name}" if folder else name for folder in folders]
     failure: CommandError | None = None
     for path in paths:
         try:

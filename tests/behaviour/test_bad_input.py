@@ -123,7 +123,7 @@ def test_too_few_descriptors_to_start_a_command_are_one_line_and_125(capfd: Capt
     with started("true", init=["prlimit", "--nofile=4:4", str(PYINIT), "--"], start_new_session=True) as run:
         assert run.wait() == 125
     said = capfd.readouterr().err
-    assert said.startswith("pyinit: ")
+    assert said.startswith("pyinit: cannot make a pipe: ")
     assert "oo many open files" in said
     assert said.count("\n") == 1
 

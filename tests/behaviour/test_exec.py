@@ -54,6 +54,11 @@ def test_an_empty_entry_of_path_is_the_working_directory(tmp_path: Path, path: s
         assert run.wait() == 7
 
 
+def test_a_directory_longer_than_any_path_is_passed_over_in_path() -> None:
+    with started("true", env={"PATH": f"{'x' * 5000}:/usr/bin:/bin"}) as run:
+        assert run.wait() == 0
+
+
 def test_no_path_means_the_default_of_the_c_library(tmp_path: Path) -> None:
     """/bin:/usr/bin, and not the working directory."""
     script(tmp_path / "true", "#!/bin/sh\nexit 7\n")

@@ -146,7 +146,9 @@ def test_an_empty_environment_stays_empty(tmp_path: Path, mode: Mode) -> None:
     assert seen(mode, OURS, ["-E", str(tmp_path / "environment")])["environ"] == b""
 
 
-@pytest.mark.parametrize("name", ["no-locale", "lang-c", "lang-posix", "lang-utf-8"])
+@pytest.mark.parametrize(
+    "name", ["no-locale", "lang-c", "lang-posix", "lang-utf-8", "lang-unknown", "lc-ctype-as-cpython-sets-it"]
+)
 def test_the_environment_is_the_callers_where_there_is_no_proc(tmp_path: Path, name: str) -> None:
     """The variable that CPython adds in such locales (PEP 538) can't be told by /proc/self/environ then."""
     need_root()
@@ -235,13 +237,13 @@ def test_privileges_are_the_callers() -> None:
     assert found == expected == direct
 
 
-def test_listen_pid_that_names_pyinit_names_the_command(mode: Mode) -> None:
-    """sd_listen_fds(3) compares it with getpid(2); any other value is nobody's business."""
-    script = 'export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@"'
-    ours = ["sh", "-c", script, "sh", *OURS]
-    with started("sh", "-c", 'test "$LISTEN_PID" = $$ && test "$LISTEN_FDS" = 1', init=ours, mode=mode) as run:
+@pytest.mark.parametrize("name", ["LISTEN_PID", "WATCHDOG_PID"])
+def test_a_variable_of_systemds_that_names_pyinit_names_the_command(mode: Mode, name: str) -> None:
+    """sd_listen_fds(3) and sd_watchdog_enabled(3) compare it with getpid(2); any other value is nobody's business."""
+    ours = ["sh", "-c", f'export {name}=$$ LISTEN_FDS=1; exec "$@"', "sh", *OURS]
+    with started("sh", "-c", f'test "${name}" = $$ && test "$LISTEN_FDS" = 1', init=ours, mode=mode) as run:
         assert run.wait() == 0
-    with started("sh", "-c", "test $LISTEN_PID = 99999999", mode=mode, env={"LISTEN_PID": "99999999"}) as run:
+    with started("sh", "-c", f"test ${name} = 99999999", mode=mode, env={name: "99999999"}) as run:
         assert run.wait() == 0
 
 
