@@ -10,7 +10,8 @@
  * open it writes down the time and calls _exit. So every nanosecond that it stays from there on is the kernel's exit and
  * the init's reaping. It is gone when kill(pid, 0) says ESRCH, which a zombie does not: the stay that is reported is too
  * long by its own exit in the kernel and by up to one sweep over those that remain. Orphans share their worker's memory
- * (CLONE_VM): making and ending them costs little, so that the init's part weighs more. */
+ * (CLONE_VM): making and ending them costs little, so that the init's part weighs more. Not so a crowd's: when one of
+ * thousands ends, the kernel looks through them all for a new owner of the memory that they share. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/futex.h>
@@ -83,7 +84,7 @@ static int wait_and_end(void *data)
 }
 
 /* Makes orphans first to first + count - 1, at most WAVE of them; returns when the init has adopted them. */
-static void make_orphans(int (*life)(void *), int first, int count, int wave)
+static void make_orphans(int (*life)(void *), int sharing, int first, int count, int wave)
 {
 	pid_t worker = fork();
 	check(worker >= 0, "fork");
@@ -91,7 +92,7 @@ static void make_orphans(int (*life)(void *), int first, int count, int wave)
 		for (int i = 0; i < count; i++) {
 			struct orphan *orphan = &shared->orphans[first + i];
 			*orphan = (struct orphan){.wave = wave};
-			orphan->pid = clone(life, stacks + (i + 1) * STACK, CLONE_VM | SIGCHLD, orphan);
+			orphan->pid = clone(life, stacks + (i + 1) * STACK, sharing | SIGCHLD, orphan);
 			check(orphan->pid > 0, "clone");
 		}
 		_exit(0);
@@ -135,7 +136,7 @@ static void crowd(int count, int session)
 	sigaction(SIGTERM, &ending, NULL);
 	signal(SIGUSR1, SIG_IGN);
 	for (int done = 0; done < count; done += WAVE)
-		make_orphans(live_on, 0, count - done < WAVE ? count - done : WAVE, 0);
+		make_orphans(live_on, 0, 0, count - done < WAVE ? count - done : WAVE, 0);
 	sigaction(SIGTERM, &plain, NULL);
 	sigaction(SIGUSR1, &reporting, NULL);
 	while (shared->alive < target)
@@ -149,7 +150,7 @@ static void flow(int count, int wave, int cap)
 	int oldest = 0, made = 0, few;
 	for (; made < count; made += few) {
 		few = count - made < wave ? count - made : wave;
-		make_orphans(wait_and_end, made, few, shared->gate + 1);
+		make_orphans(wait_and_end, CLONE_VM, made, few, shared->gate + 1);
 		open_gate();
 		while (sweep(&oldest, made + few, &longest) > cap)
 			;
@@ -164,7 +165,7 @@ static void burst(int count)
 	int64_t longest = 0;
 	int oldest = 0;
 	for (int made = 0; made < count; made += WAVE)
-		make_orphans(wait_and_end, made, count - made < WAVE ? count - made : WAVE, shared->gate + 1);
+		make_orphans(wait_and_end, CLONE_VM, made, count - made < WAVE ? count - made : WAVE, shared->gate + 1);
 	int64_t begin = now();
 	open_gate();
 	while (sweep(&oldest, count, &longest))
@@ -177,7 +178,7 @@ static void single(int count)
 	for (int i = 0; i < count; i++) {
 		int64_t stay = 0;
 		int oldest = 0;
-		make_orphans(wait_and_end, 0, 1, shared->gate + 1);
+		make_orphans(wait_and_end, CLONE_VM, 0, 1, shared->gate + 1);
 		open_gate();
 		while (sweep(&oldest, 1, &stay))
 			;
