@@ -34,7 +34,7 @@ class Effort(NamedTuple):
     growth_rounds: int
 
 
-FULL = Effort(100, 5, 10.0, 10_000, 5, True, 45, growth.SIZES, 3)
+FULL = Effort(100, 5, 10.0, 10_000, 9, True, 45, growth.SIZES, 3)
 QUICK = Effort(15, 1, 5.0, 1_000, 1, False, 9, growth.QUICK_SIZES, 1)
 
 
