@@ -224,24 +224,6 @@ def test_a_nested_pyinit_and_its_family_are_gone(mode: Mode) -> None:
         assert run.alive() == []
 
 
-@pytest.fixture
-def freezer() -> Iterator[Path]:
-    """A cgroup whose processes can be frozen, so that not even SIGKILL ends them."""
-    need_root()
-    group = Path(f"/sys/fs/cgroup/freezer/drain-test-{random.randrange(2**32)}")
-    if not group.parent.is_dir():  # the freezer of cgroup v2 lets them die
-        pytest.skip("needs a cgroup v1 freezer")
-    group.mkdir()
-    try:
-        yield group
-    finally:
-        (group / "freezer.state").write_text("THAWED")
-        for pid in (group / "cgroup.procs").read_text().split():
-            os.kill(int(pid), signal.SIGKILL)
-        wait_until(lambda: not (group / "cgroup.procs").read_text(), "the thawed to die")
-        group.rmdir()
-
-
 # In a PID namespace whose /proc is the outer one's: pyinit is PID 2 in both of them, and has children only in there.
 # The outer PID 2 has children with the numbers of the strangers inside.
 FOREIGN_PROC = """
@@ -294,6 +276,24 @@ def test_a_child_that_hidepid_hides_is_gone(tmp_path: Path) -> None:
         assert run.alive() == []
     assert "still there: 1: " in said
     assert "left behind" not in said
+
+
+@pytest.fixture
+def freezer() -> Iterator[Path]:
+    """A cgroup whose processes can be frozen, so that not even SIGKILL ends them."""
+    need_root()
+    group = Path(f"/sys/fs/cgroup/freezer/drain-test-{random.randrange(2**32)}")
+    if not group.parent.is_dir():  # the freezer of cgroup v2 lets them die
+        pytest.skip("needs a cgroup v1 freezer")
+    group.mkdir()
+    try:
+        yield group
+    finally:
+        (group / "freezer.state").write_text("THAWED")
+        for pid in (group / "cgroup.procs").read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+        wait_until(lambda: not (group / "cgroup.procs").read_text(), "the thawed to die")
+        group.rmdir()
 
 
 def test_what_sigkill_cannot_end_delays_pyinit_by_two_seconds_and_is_named(freezer: Path) -> None:
