@@ -17,7 +17,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 PIP = next(Path(sys.prefix).glob("lib/python3*/site-packages/pip"))
 QUIET = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-index", "--break-system-packages"]
-KINDS = ["venv", "system", "prefix", "user", "symlink", "symlink-to-symlink", "relative", "isolated-form"]
+KINDS = ["venv", "system", "prefix", "user", "target", "symlink", "symlink-to-symlink", "relative", "isolated-form"]
 
 HOSTILE = "import sys; sys.stderr.write('HOSTILE {}\\n'); sys.stdout.write('HOSTILE\\n')\n"
 VARIABLES = {
@@ -80,10 +80,11 @@ def installed(kind: str) -> tuple[str, ...]:
             return (str(root / "bin" / "pyinit"), "--")
         (root / "init").symlink_to("bin/pyinit")
         return (str(root / "init"), "--")
-    where = {"system": ["--root", str(root)], "prefix": ["--prefix", str(root)], "user": ["--user"]}[kind]
+    where = {"system": "--root", "prefix": "--prefix", "target": "--target", "user": "--user"}[kind]
     if kind == "user":
         environment["PYTHONUSERBASE"] = str(root)
-    subprocess.run([*base_pip, *where, str(wheel())], check=True, env=environment, stdin=subprocess.DEVNULL)
+    words = [*base_pip, where, *([] if kind == "user" else [str(root)]), str(wheel())]
+    subprocess.run(words, check=True, env=environment, stdin=subprocess.DEVNULL)
     return (str(next(root.rglob("bin/pyinit"))), "--")
 
 
