@@ -187,7 +187,7 @@ def _integer(value: str, what: str, highest: int) -> int:
 def _seconds(value: str) -> float:
     digits = value.replace(".", "", 1)
     if not (digits.isascii() and digits.isdigit() and len(digits) < 10):
-        raise ValueError("a time is a number of seconds, such as 5 or 0.5")
+        raise ValueError("a time is a number of seconds, such as 5 or 0.5, of at most 9 digits")
     return float(value)
 
 
@@ -209,12 +209,14 @@ def _version(options: Options, _: str) -> None:
 
 OPTIONS = (
     Option("c", "single-child", "", "dumb-init", lambda options, _: _scope(options, "child"), "= --scope child"),
-    Option("g", "group", "", "tini", lambda options, _: _scope(options, "group"), "= --scope group, the default"),
+    Option(
+        "g", "group", "", "tini, catatonit", lambda options, _: _scope(options, "group"), "= --scope group, the default"
+    ),
     Option("", "scope", "SCOPE", "", _scope, "whom signals are forwarded to: child, group (its process group) or all"),
     Option("r", "rewrite", "SIG:SIG", "dumb-init", _rewrite, "forward the second for the first (0: none); repeatable"),
     Option("e", "remap-exit", "CODE", "tini", _remap_exit, "exit 0 where the command exits with CODE; repeatable"),
     Option("t", "grace", "SECONDS", "", _grace, "from SIGTERM to SIGKILL for what the command left behind; default 5"),
-    Option("k", "kill-after", "SECONDS", "", _kill_after, "SIGKILL everything that long after a stop signal"),
+    Option("k", "kill-after", "SECONDS", "", _kill_after, "SIGKILL everything that long after TERM, INT or QUIT"),
     Option("a", "wait-all", "", "", _wait_all, "wait for what the command left behind to end by itself"),
     Option("p", "parent-death-signal", "SIG", "tini", _parent_death_signal, "the signal to get when the parent dies"),
     Option("n", "pid-namespace", "", "", _pid_namespace, "run in a new PID namespace"),
@@ -223,9 +225,9 @@ OPTIONS = (
     Option("v", "verbose", "", "tini, dumb-init", _verbose, "say on stderr what it does; -vv: every signal and reap"),
     Option("", "json-status-fd", "FD", "bubblewrap", _status_fd, 'write {"child-pid": N}, {"exit-code": N} to FD'),
     Option("s", "subreaper", "", "tini", _nothing, "accepted: it always is one"),
-    Option("l", "license", "", "tini", _license, "print the licence and exit"),
-    Option("h", "help", "", "tini, dumb-init", _help, "print this and exit"),
-    Option("V", "version", "", "dumb-init", _version, "print the version and exit"),
+    Option("l", "license", "", "tini", _license, "say which licence this is under and exit"),
+    Option("h", "help", "", "tini, dumb-init, catatonit", _help, "print this and exit"),
+    Option("V", "version", "", "tini, dumb-init, catatonit", _version, "print the version and exit"),
 )
 
 LICENSE = "pyinit is free software under the MIT licence: see LICENSE in its source, or https://spdx.org/licenses/MIT\n"
