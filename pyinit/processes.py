@@ -30,11 +30,11 @@ def descendants() -> list[int]:
     try:
         if posix.readlink("/proc/self") != str(own):
             raise NoProcError("it shows another PID namespace")
+        if _read(f"/proc/self/task/{own}/children") is not None:
+            return _walk_children(own)
+        return _walk_parents(own)
     except OSError as error:
         raise NoProcError(error.strerror) from None
-    if _read(f"/proc/self/task/{own}/children") is not None:
-        return _walk_children(own)
-    return _walk_parents(own)
 
 
 def _walk_children(own: int) -> list[int]:

@@ -251,6 +251,7 @@ exec unshare --pid --fork --kill-child sh -c '
 def test_a_proc_of_another_pid_namespace_makes_no_stranger_a_descendant(
     tmp_path: Path, options: list[str], script: str, status: int
 ) -> None:
+    need_root()
     os.mkfifo(tmp_path / "gate")
     words = [*options, "sh", "-c", script]
     init = ["sh", "-c", FOREIGN_PROC, "sh", str(PYINIT)]
