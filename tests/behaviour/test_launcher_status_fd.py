@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.behaviour.launching import LAUNCHER, TELL, command_of, launched, next_line, next_number
-from tests.harness import PYINIT, Started, children_of, status_of, wait_until
+from tests.harness import PYINIT, Started, children_of, fill, status_of, wait_until
 
 
 @pytest.fixture(params=["plain", "namespace"])
@@ -115,13 +115,7 @@ def test_a_reader_that_has_gone_changes_nothing(init: list[str]) -> None:
 
 def test_a_pipe_that_is_full_changes_nothing(init: list[str]) -> None:
     reader, writer = os.pipe()
-    fcntl.fcntl(writer, fcntl.F_SETFL, fcntl.fcntl(writer, fcntl.F_GETFL) | os.O_NONBLOCK)
-    try:
-        while True:
-            os.write(writer, b"x" * 4096)
-    except BlockingIOError:
-        pass
-    fcntl.fcntl(writer, fcntl.F_SETFL, fcntl.fcntl(writer, fcntl.F_GETFL) & ~os.O_NONBLOCK)
+    fill(writer)
     options = ["--json-status-fd", str(writer)]
     with launched("sh", "-c", "exit 5", options=options, init=init, pass_fds=[writer]) as process:
         assert process.wait() == 5
