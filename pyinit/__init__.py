@@ -1,3 +1,3 @@
 """pyinit: a tiny init for containers."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

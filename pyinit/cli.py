@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 # What holds options in the environment, besides the command line.
-VARIABLES = (b"PYINIT_OPTIONS", b"TINI_VERBOSITY", b"DUMB_INIT_DEBUG", b"DUMB_INIT_SETSID")
+VARIABLES = (b"PYINIT_OPTIONS", b"TINI_VERBOSITY", b"TINI_KILL_PROCESS_GROUP", b"DUMB_INIT_DEBUG", b"DUMB_INIT_SETSID")
 
 
 class UsageError(Exception):
@@ -28,7 +28,7 @@ class Options:
     def __init__(self) -> None:
         self.policy = Policy()
         self.command: list[str] = []
-        self.grace = 5.0
+        self.grace: float | None = None  # the module stop's default
         self.kill_after: float | None = None
         self.wait_all = False
         self.parent_death_signal = 0

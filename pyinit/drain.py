@@ -1,20 +1,27 @@
 """The drain: what happens to the processes that the command left behind.
 
-Called by init, when its main child has ended and others have not.
+Called by init, when its main child has ended and others have not. Who is told in which order is in the module telling,
+how long it may take in the module stop.
 """
 
+import posix
 from time import monotonic
 
-from . import log, processes
+from . import log, processes, telling
+from .stop import DRAINING, WAITING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
 
     from .init import Init
+    from .processes import Process
+    from .telling import Birth
 else:
     import _signal
 
+LOOK_AGAIN = 1.0  # seconds between two looks at who is left, and for a reader whose input has ended
+LOOKS_APART = 5  # times what a look takes: after a death there is one as soon as that
 CANNOT_DIE = 2.0  # seconds without a death after SIGKILL: what is left is in the kernel's hands, state D
 KILL_AGAIN = 0.05  # seconds between two rounds of SIGKILL
 MOST_NAMES = 10  # in one message
@@ -23,33 +30,186 @@ MOST_NAMES = 10  # in one message
 def drain(init: "Init") -> None:
     """Let what is left end, then make it.
 
-    With --wait-all, wait until a stop signal comes. Then SIGTERM, and SIGCONT because a stopped process cannot act on
-    it; then, when the grace is over or a stop signal ends it, SIGKILL until nothing is left. A process forked by one
-    that was about to die is met by the next round.
+    With --wait-all, wait until a stop signal comes. Then tell everybody who has not been told; when the time is over,
+    SIGKILL until nothing is left. A process forked by one that was about to die is met by the next round.
     """
     began = monotonic()
     if log.level >= log.INFO:
         _tell_who_is_left(init)
-    gone = init.options.wait_all and _outlasted(init, None)
-    if not gone and init.options.grace:
-        init.signal_descendants(_signal.SIGTERM, _signal.SIGCONT)
-        gone = _outlasted(init, monotonic() + init.options.grace)
-    if not gone:
+    init.stop.main_child_ended(began)
+    while init.stop.phase == WAITING and not init.childless:
+        _take_signal(init, None)
+    if not init.childless:
+        _let_end(init)
+    if not init.childless:
         _kill_all(init)
     log.info(f"drained in {monotonic() - began:.2f} s")
 
 
-def _outlasted(init: "Init", deadline: float | None) -> bool:
-    """Reap and forward until no child is left (true), the deadline passes, or a stop signal comes (false)."""
-    while not init.childless:
-        siginfo = init.next_signal(deadline)
-        if siginfo is None or init.policy.stops(siginfo.si_signo):
-            return False
-        outgoing = init.policy.forwarded(siginfo.si_signo)
-        if outgoing and not init.takes(siginfo):
-            init.signal_descendants(outgoing)
-        init.reap()
-    return True
+def _let_end(init: "Init") -> None:
+    """Tell what is left, and look again, until nobody is left or the time is over."""
+    audience = Audience(init)
+    look_at = looked = monotonic()
+    cost = 0.0
+    while init.stop.phase == DRAINING and not init.childless:
+        now, deadline, last_call = monotonic(), init.stop.deadline(), init.stop.last_call()
+        last = last_call is not None and now >= last_call and not audience.called
+        if deadline is not None and now >= deadline:
+            init.stop.expire()
+        elif now >= look_at or last:
+            audience.look(now, last=last)
+            looked = monotonic()
+            look_at, cost = looked + LOOK_AGAIN, looked - now
+        else:
+            reaped = init.reaped
+            bounds = [bound for bound in (deadline, last_call) if bound is not None and bound > now]
+            _take_signal(init, min([look_at, *bounds]))
+            if init.reaped > reaped:  # it may have left somebody behind; in a crowd not each death is worth a look
+                look_at = min(look_at, looked + LOOKS_APART * cost)
+
+
+def _take_signal(init: "Init", deadline: float | None) -> None:
+    """Wait for a signal, until `deadline`: stop signals are the stop's business, others go to all. Reap."""
+    siginfo = init.next_signal(deadline)
+    if siginfo is None:
+        return
+    outgoing = init.policy.forwarded(siginfo.si_signo)
+    if init.policy.stops(siginfo.si_signo):
+        init.asked_to_stop(siginfo.si_signo)
+    elif outgoing and not init.takes(siginfo):
+        init.signal_descendants(outgoing)
+    init.reap()
+
+
+class Audience:
+    """Those who are left, and who of them has been told: each process once. Processes are named by their birth."""
+
+    def __init__(self, init: "Init") -> None:
+        self.init = init
+        self.signum = init.stop.drain_signal()
+        self.own_stdin = processes.pipe_on_stdin(posix.getpid())
+        self.first_look = True
+        self.called = False  # for the last time
+        self.owed = False  # whether those outside the group are still to be told, where there is no /proc
+        self.told: set[Birth] = set()
+        self.deaf: set[Birth] = set()  # who ignored it when it was to be told, or cannot be reached by it
+        self.ended_input: dict[int, float] = {}  # readers whose pipe has no writer, and since when
+
+    def look(self, now: float, *, last: bool) -> None:
+        """Tell those who are to be told `now`, in seconds; at the `last` call everybody who has not been.
+
+        Where the grace is over without an end of the drain, because somebody else sets the bound, and all who are left
+        are deaf, the time is over.
+        """
+        self.called = self.called or last
+        late = now >= self.init.stop.grace_over
+        try:
+            left = {process.pid: process for process in processes.left()}
+            if self.first_look:
+                self.remember_who_was_told(left)
+                self.deaf = {process.birth for process in left.values() if process.ignores(self.signum_for(process))}
+            if late:
+                self.deaf |= {process.birth for process in left.values() if self.is_out_of_reach(process)}
+            self.tell(left, now, last=last, late=late)
+            if self.first_look:
+                processes.send((_signal.SIGCONT,), left, left)
+            # Who loses its parent while /proc is walked may be missing, but not twice.
+            if late and self.is_over(left) and self.is_over({process.pid: process for process in processes.left()}):
+                log.info("nothing that is left heeds the signal")
+                self.init.stop.expire()
+        except processes.NoProcError as error:
+            self.tell_without_proc(error, last=last or late)
+        self.first_look = False
+
+    def remember_who_was_told(self, left: "dict[int, Process]") -> None:
+        """By the stop signal that was forwarded while the main child lived."""
+        init = self.init
+        if init.told_when is not None:
+            for process in left.values():
+                if telling.was_told(process, init.policy.scope, init.group, init.stop.signum, init.told_when):
+                    self.told.add(process.birth)
+
+    def tell(self, left: "dict[int, Process]", now: float, *, last: bool, late: bool) -> None:
+        """Tell whoever has no guardian, but for readers that wait for the end of their input."""
+        deaf = self.deaf
+        if late:  # such as unshare(1), which blocks SIGTERM for as long as its child lives
+            deaf = deaf | {process.birth for process in left.values() if self.holds_off(process)}
+        untold = [process for process in left.values() if process.birth not in self.told]
+        now_told = untold if last else self.heads(left, untold, deaf, now)
+        receivers: dict[int, list[int]] = {}
+        for process in now_told:
+            signum = self.signum_for(process)
+            receivers.setdefault(signum, []).append(process.pid)
+            self.told.add(process.birth)
+            if process.ignores(signum):
+                self.deaf.add(process.birth)
+        for signum, pids in receivers.items():
+            processes.send((signum,), pids, left)
+
+    def signum_for(self, process: "Process") -> int:
+        """What tells `process`: who ignores SIGQUIT, as a shell's background jobs do, may heed SIGTERM."""
+        return _signal.SIGTERM if process.ignores(self.signum) else self.signum
+
+    def heads(
+        self, left: "dict[int, Process]", untold: "list[Process]", deaf: "set[Birth]", now: float
+    ) -> "list[Process]":
+        """Who of the untold is left to nobody and waits for no end of file."""
+        pipes = {process.pid: processes.pipe_on_stdin(process.pid) for process in untold}
+        readers = {pid: pipe for pid, pipe in pipes.items() if pipe not in ("", self.own_stdin)}
+        written = {pid: processes.pipes_written_by(pid) for pid in left} if readers else {}
+        guardians = telling.guardians(left, deaf)
+        # A reader is going when its input ends, and so it is nobody's guardian where its own children write that.
+        aside = {
+            left[reader].birth
+            for reader, pipe in readers.items()
+            if any(pid != reader and guardians[pid] == reader and pipe in (written[pid] or ()) for pid in written)
+        }
+        if aside:
+            guardians = telling.guardians(left, deaf | aside)
+        heads = [process for process in untold if guardians[process.pid] == process.pid]
+        if not readers:
+            return heads
+        writers: dict[int, set[str] | None] = {}
+        for pid, mine in written.items():
+            others = writers.get(guardians[pid], set())
+            writers[guardians[pid]] = None if mine is None or others is None else mine | others
+        readers = {process.pid: readers[process.pid] for process in heads if process.pid in readers}
+        going = [pid for pid in writers if pid not in readers and left[pid].birth not in self.deaf]
+        waiting, alone = telling.wait_for_end_of_file(readers, writers, going)
+        self.ended_input = {pid: self.ended_input.get(pid, now) for pid in alone}
+        waiting.update(pid for pid, since in self.ended_input.items() if now < since + LOOK_AGAIN)
+        return [process for process in heads if process.pid not in waiting]
+
+    def is_out_of_reach(self, process: "Process") -> bool:
+        """Whether it was told in vain."""
+        return process.birth in self.told and processes.is_out_of_reach(process, self.signum_for(process))
+
+    def holds_off(self, process: "Process") -> bool:
+        """Whether it was told, and has not taken that yet."""
+        return process.birth in self.told and processes.holds_off(process, self.signum_for(process))
+
+    def is_over(self, left: "dict[int, Process]") -> bool:
+        """Whether no time will end those who are left: they do not heed the signal, or a terminal has stopped them."""
+        return all(
+            process.state == "T" or (process.birth in self.deaf and not process.blocks(self.signum_for(process)))
+            for process in telling.descendants(posix.getpid(), left)
+        )
+
+    def tell_without_proc(self, error: Exception, *, last: bool) -> None:
+        """As look(), where nobody can be seen: as PID 1 all can be told, elsewhere nobody.
+
+        Those whom --scope group has told cannot be told apart: everybody is left alone until the `last` call.
+        """
+        scope = "child" if self.init.told_when is None else self.init.policy.scope
+        if posix.getpid() != 1:
+            self.init.signal_without_proc((self.signum,), error)
+            self.init.stop.bounded = True
+        elif self.first_look and scope != "child":
+            processes.signal_descendants((_signal.SIGCONT,))
+            self.owed = scope == "group"
+        elif self.first_look or (self.owed and last):
+            processes.signal_descendants((self.signum, _signal.SIGCONT))
+            self.owed = False
 
 
 def _kill_all(init: "Init") -> None:
@@ -58,8 +218,11 @@ def _kill_all(init: "Init") -> None:
     while monotonic() < give_up:
         reaped = init.reaped
         init.kill_descendants()
-        if _outlasted(init, monotonic() + KILL_AGAIN):
-            return
+        again = monotonic() + KILL_AGAIN
+        while monotonic() < again:
+            _take_signal(init, again)
+            if init.childless:
+                return
         if init.reaped > reaped:
             give_up = monotonic() + CANNOT_DIE
     left = ", ".join(f"{pid} ({name}, state {state})" for pid, name, state in _who_is_left()[:MOST_NAMES])

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from .cli import Options
+    from .stop import Stop
 else:
     import _signal
 
 SIGCHLD, SIGCONT = _signal.SIGCHLD, _signal.SIGCONT
+ENDS_PAUSE = (_signal.SIGTERM, _signal.SIGINT)
 
 
 def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
@@ -49,12 +51,12 @@ class Init:
         self.caller = caller
         self.terminal = caller.terminal
         self.pauses = options.pause
-        self.kill_after = options.kill_after
         self.child = 0  # PID and process group of the main child; 0: there is none (any more)
+        self.group = 0  # the group that the main child was given, once it has ended: to compare with, not to signal
+        self.told_when: tuple[int, int] | None = None  # when --scope group or all forwarded a stop signal
         self.status = 0  # pyinit's exit status, once there is no main child
         self.stopped = False  # the main child, as far as job control goes
         self.told_to_stop = False  # pyinit has been, with kill(2), and SIGCONT has not come since
-        self.kill_at: float | None = None
         self.reaped = 0
         self.childless = False
         self.names: dict[int, str] = {}  # of what was left when the drain began, with -v
@@ -74,6 +76,7 @@ class Init:
                 log.error(str(error))
                 posix._exit(error.status)
             self.started()
+        self.stop = self.make_stop()
         settle(self.descriptors())
         self.loop()
         try:
@@ -82,11 +85,18 @@ class Init:
             log.error(f"drain: {type(error).__name__}: {error}")
         posix._exit(self.status)
 
+    def make_stop(self) -> "Stop":
+        """Where a stop stands, from the beginning. Made when the command runs, so that the import delays nothing."""
+        from .stop import Stop
+
+        options = self.options
+        return Stop(grace=options.grace, kill_after=options.kill_after, wait_all=options.wait_all)
+
     def import_what_options_need(self) -> None:
         """Now, because the package may be removed, or replaced by another version, while the command runs."""
         if self.tells_of_orphans or log.level >= log.INFO:
             from . import output, signals  # noqa: F401
-        if self.policy.scope == "all" or self.kill_after is not None:
+        if self.policy.scope != "child" or self.options.kill_after is not None:
             from . import processes  # noqa: F401
 
     def descriptors(self) -> set[int | None]:
@@ -116,7 +126,8 @@ class Init:
 
     def ended(self, wait_status: int) -> None:
         """The main child has been reaped: from here on its PID and group may be somebody else's."""
-        child, self.child = self.child, 0
+        child = self.group = self.child
+        self.child = 0
         self.status = self.policy.exit_status(wait_status)
         if log.level >= log.INFO:
             from .signals import describe
@@ -143,7 +154,7 @@ class Init:
         """
         self.reap()  # a child that pyinit was started with may have ended before SIGCHLD was blocked
         while self.child or self.pauses:
-            siginfo = self.next_signal(self.kill_at)
+            siginfo = self.next_signal(self.stop.deadline())
             try:
                 self.act_on(siginfo)
                 self.reap()
@@ -153,11 +164,12 @@ class Init:
     def act_on(self, siginfo: "_signal.struct_siginfo | None") -> None:
         """Do what a signal, or None for the deadline of --kill-after, asks for."""
         if siginfo is None:
-            self.kill_at = None
-            log.info(f"{self.kill_after:g} s after a stop signal: SIGKILL")
+            self.stop.expire()
+            log.info(f"{self.stop.kill_after:g} s after a stop signal: SIGKILL")
             self.kill_descendants()
-        elif self.pauses and siginfo.si_signo in (_signal.SIGTERM, _signal.SIGINT):
+        elif self.pauses and siginfo.si_signo in ENDS_PAUSE and self.policy.stops(siginfo.si_signo):
             self.pauses = False
+            self.asked_to_stop(siginfo.si_signo)
         elif not self.takes(siginfo) and self.child:
             self.forward(siginfo)
 
@@ -234,12 +246,36 @@ class Init:
         if signum == SIGCONT and self.stopped:
             self.continue_child()
         elif outgoing:
+            if self.policy.stops(signum):
+                self.asked_to_stop(signum)
+                if siginfo.si_code <= 0:
+                    outgoing = self.heeded(outgoing)
             self.deliver(outgoing)
-            if self.kill_after is not None and self.kill_at is None and self.policy.stops(signum):
-                self.kill_at = monotonic() + self.kill_after
         if signum in SUSPEND_SIGNALS:
             self.told_to_stop = siginfo.si_code <= 0
             self.forwarded_stop(signum)
+
+    def asked_to_stop(self, signum: int) -> None:
+        """A stop signal has come in, which is forwarded if there is a main child."""
+        if self.child and self.policy.scope != "child":
+            from .processes import birth
+
+            self.told_when = birth()
+        self.stop.ask(self.policy.forwarded(signum) or signum, monotonic())
+
+    def heeded(self, signum: int) -> int:
+        """SIGTERM where the main child ignores the stop signal `signum`, as bash does SIGQUIT, and nobody else gets it.
+
+        What it leaves behind is told `signum`. Not for SIGINT, which background jobs have reason to ignore.
+        """
+        if self.policy.scope == "child" and signum not in (_signal.SIGTERM, _signal.SIGINT):
+            try:
+                from .processes import process
+            except Exception:  # the package has been removed meanwhile
+                return signum
+            if process(self.child).ignores(signum):
+                return _signal.SIGTERM
+        return signum
 
     def forwarded_stop(self, signum: int) -> None:
         """Stop too where kill(2) said so; for the terminal as soon as the main child has stopped, like any job."""

@@ -19,6 +19,7 @@ from .command import Caller, CommandError, take_terminal
 from .init import Init
 from .policy import OWN_ERROR, Policy
 from .privileges import Privileges, libc
+from .stop import Stop
 from .terminal import can_suspend, take_back
 
 TYPE_CHECKING = False
@@ -84,7 +85,6 @@ class Launcher(Init):
         self.policy = Policy()
         self.policy.scope = "child"
         self.pauses = False
-        self.kill_after = None
         self.privileges = privileges
         self.inner_end, self.socket = socketpair(AF_UNIX, SOCK_SEQPACKET)
         self.socket.setsockopt(SOL_SOCKET, SO_PASSCRED, 1)
@@ -109,6 +109,10 @@ class Launcher(Init):
         isolate()
         posix.close(report_fd)  # from here on the launcher listens to the socket
         Inner(self).run()
+
+    def make_stop(self) -> Stop:
+        """One that bounds nothing."""
+        return Stop()
 
     def started(self) -> None:
         """The isolation has succeeded: the inner runs."""

@@ -40,7 +40,9 @@ class Option:
 
 def _read_environment(options: Options, environ: dict[bytes, bytes]) -> None:
     """What tini and dumb-init take from the environment, then PYINIT_OPTIONS."""
-    # TINI_SUBREAPER and TINI_KILL_PROCESS_GROUP ask for what pyinit always does.
+    # TINI_SUBREAPER asks for what pyinit always is.
+    if b"TINI_KILL_PROCESS_GROUP" in environ:
+        options.policy.scope = "group"
     verbosity = environ.get(b"TINI_VERBOSITY", b"")
     if verbosity.isdigit() and len(verbosity) < 9:  # tini's 1, its default, is warnings
         options.verbosity = int(verbosity) - 1
@@ -208,14 +210,12 @@ def _version(options: Options, _: str) -> None:
 
 
 OPTIONS = (
-    Option("c", "single-child", "", "dumb-init", lambda options, _: _scope(options, "child"), "= --scope child"),
-    Option(
-        "g", "group", "", "tini, catatonit", lambda options, _: _scope(options, "group"), "= --scope group, the default"
-    ),
+    Option("c", "single-child", "", "dumb-init", lambda to, _: _scope(to, "child"), "= --scope child, the default"),
+    Option("g", "group", "", "tini, catatonit", lambda to, _: _scope(to, "group"), "= --scope group"),
     Option("", "scope", "SCOPE", "", _scope, "whom signals are forwarded to: child, group (its process group) or all"),
     Option("r", "rewrite", "SIG:SIG", "dumb-init", _rewrite, "forward the second for the first (0: none); repeatable"),
     Option("e", "remap-exit", "CODE", "tini", _remap_exit, "exit 0 where the command exits with CODE; repeatable"),
-    Option("t", "grace", "SECONDS", "", _grace, "from SIGTERM to SIGKILL for what the command left behind; default 5"),
+    Option("t", "grace", "SECONDS", "", _grace, "SIGKILL what the command left after that; default 5, in a stop none"),
     Option("k", "kill-after", "SECONDS", "", _kill_after, "SIGKILL everything that long after TERM, INT or QUIT"),
     Option("a", "wait-all", "", "", _wait_all, "wait for what the command left behind to end by itself"),
     Option("p", "parent-death-signal", "SIG", "tini", _parent_death_signal, "the signal to get when the parent dies"),

@@ -26,7 +26,7 @@ class Policy:
     __slots__ = ("remapped", "rewrites", "scope")
 
     def __init__(self) -> None:
-        self.scope = "group"
+        self.scope = "child"
         self.rewrites: dict[int, int] = {}
         self.remapped: set[int] = set()
 
@@ -35,8 +35,9 @@ class Policy:
         return self.rewrites.get(signum, signum) or None
 
     def stops(self, signum: int) -> bool:
-        """Whether `signum`, coming in, asks the command to end."""
-        return signum in STOP_SIGNALS or self.forwarded(signum) in STOP_SIGNALS
+        """Whether `signum`, coming in, asks the command to end; what is dropped does not."""
+        outgoing = self.forwarded(signum)
+        return outgoing in STOP_SIGNALS or (outgoing is not None and signum in STOP_SIGNALS)
 
     def exit_status(self, wait_status: int) -> int:
         """pyinit's own exit status, for the main child's wait status; see waitpid(2)."""

@@ -1,10 +1,12 @@
-"""/proc: who is below pyinit and what a process is called; and signals to processes that are not its children.
+"""/proc: who is below pyinit and what a process is; and signals to processes that are not its children.
 
-Called by init when something is left to drain, or for --scope all. Everything in /proc may be gone between two reads:
-what has gone is left out. See proc(5).
+Called by drain, and by init for --scope all and --kill-after. Everything in /proc may be gone between two reads: what
+has gone is left out. See proc(5).
 """
 
 import posix
+from _stat import S_IWUSR
+from time import CLOCK_BOOTTIME, clock_gettime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,11 +15,80 @@ if TYPE_CHECKING:
 else:
     import _signal
 
+IGNORED_BY_DEFAULT = (_signal.SIGCHLD, _signal.SIGCONT, _signal.SIGURG, _signal.SIGWINCH)
 MOST_WALKS = 100  # where what forks runs as another user and cannot be stopped
 
 
 class NoProcError(Exception):
     """/proc is missing or shows other PIDs than pyinit's, so descendants cannot be found."""
+
+
+class Process:
+    """A process as /proc/PID/stat shows it; see proc(5).
+
+    `started` is in ticks since boot; with its PID it tells the process from every other. The masks hold the signals up
+    to 31, bit 0 is signal 1.
+    """
+
+    __slots__ = ("blocked", "caught", "group", "ignored", "parent", "pid", "started", "state", "threads")
+
+    def __init__(self, pid: int, fields: list[bytes]) -> None:
+        self.pid = pid
+        self.state, self.parent = _state_and_parent_in(pid, fields)
+        self.group = self.threads = self.started = self.blocked = self.ignored = self.caught = 0
+        if len(fields) > 31:
+            self.group, self.threads, self.started = int(fields[2]), int(fields[17]), int(fields[19])
+            self.blocked, self.ignored, self.caught = int(fields[29]), int(fields[30]), int(fields[31])
+
+    @property
+    def birth(self) -> tuple[int, int]:
+        """When it was forked, and its PID: what no other process has, now or later."""
+        return self.started, self.pid
+
+    def ignores(self, signum: int) -> bool:
+        """Whether it ignores `signum`, by SIG_IGN or because that is the default; see signal(7).
+
+        Not whether it blocks it: that may be for a moment, as in a shell that forks.
+        """
+        if signum in IGNORED_BY_DEFAULT and not self.catches(signum):
+            return True
+        return bool(self.ignored >> (signum - 1) & 1)
+
+    def blocks(self, signum: int) -> bool:
+        """Whether it blocks `signum`: in order to wait for it, ignored or not, or for a moment, as around a fork."""
+        return bool(self.blocked >> (signum - 1) & 1)
+
+    def catches(self, signum: int) -> bool:
+        """Whether it has a handler for `signum`."""
+        return bool(self.caught >> (signum - 1) & 1)
+
+    def alive(self) -> bool:
+        """Whether it has not ended. The first thread of a process may have, for which /proc says Z too."""
+        return self.state not in "ZX" or self.threads > 1
+
+
+def left() -> list[Process]:
+    """Who is to be told of the end, zombies left out: as PID 1 all of the namespace, else the descendants.
+
+    NoProcError as in descendants().
+    """
+    own = posix.getpid()
+    pids = [pid for pid in _all_pids() if pid != own] if own == 1 else descendants()
+    return [found for found in map(process, pids) if found.alive()]
+
+
+def process(pid: int) -> Process:
+    """What /proc/PID/stat says of `pid`; one that has ended, where that cannot be read."""
+    return Process(pid, _stat_fields(pid, 32))
+
+
+def birth() -> tuple[int, int]:
+    """The start and the PID of the latest process so far, at most, to compare Process.birth with.
+
+    The PID is 0 where /proc/loadavg cannot be read; see proc(5).
+    """
+    newest = int((_read("/proc/loadavg") or b"0").split()[-1])
+    return int(clock_gettime(CLOCK_BOOTTIME) * posix.sysconf("SC_CLK_TCK")), newest
 
 
 def descendants() -> list[int]:
@@ -27,12 +98,26 @@ def descendants() -> list[int]:
     NoProcError where there is no /proc, or that of another PID namespace: its numbers mean other processes here.
     """
     own = posix.getpid()
+    if _read(f"/proc/self/task/{own}/children") is None:
+        return _walk_parents(own)
+    _check_proc(own)
+    return _walk_children(own)
+
+
+def _all_pids() -> list[int]:
+    """The PIDs of all processes; NoProcError."""
+    _check_proc(posix.getpid())
+    try:
+        return [int(name) for name in posix.listdir("/proc") if name.isdigit()]
+    except OSError as error:
+        raise NoProcError(error.strerror) from None
+
+
+def _check_proc(own: int) -> None:
+    """NoProcError where /proc is not that of this process, whose PID is `own`."""
     try:
         if posix.readlink("/proc/self") != str(own):
             raise NoProcError("it shows another PID namespace")
-        if _read(f"/proc/self/task/{own}/children") is not None:
-            return _walk_children(own)
-        return _walk_parents(own)
     except OSError as error:
         raise NoProcError(error.strerror) from None
 
@@ -52,9 +137,8 @@ def _walk_children(own: int) -> list[int]:
 
 def _walk_parents(own: int) -> list[int]:
     """By every process's parent: as long as there are processes."""
-    pids = [int(name) for name in posix.listdir("/proc") if name.isdigit()]
     children: dict[int, list[int]] = {}
-    for pid in pids:
+    for pid in _all_pids():
         children.setdefault(_state_and_parent(pid)[1], []).append(pid)
     family = [own]
     for pid in family:  # grows while it is walked
@@ -99,14 +183,14 @@ def kill_descendants() -> None:
 def send(signums: "Iterable[int]", pids: "Collection[int]", family: "Collection[int]" = ()) -> None:
     """Send the signals to each of `pids` whose parent is still one of them, of `family`, or pyinit.
 
-    Only pyinit's own children keep their PIDs until pyinit reaps them. Any other PID may have been given to a stranger
-    since the walk, so that process is pinned by a pidfd and its parent looked at again before it gets a signal. See
-    pidfd_send_signal(2).
+    As PID 1 to each of them: a namespace has no strangers in it. Elsewhere only pyinit's own children keep their PIDs
+    until pyinit reaps them. Any other PID may have been given to a stranger since the walk, so that process is pinned
+    by a pidfd and its parent looked at again before it gets a signal. See pidfd_send_signal(2).
     """
     own = posix.getpid()
     parents = {own, *pids, *family}
     for pid in pids:
-        parent = _state_and_parent(pid)[1]
+        parent = own if own == 1 else _state_and_parent(pid)[1]
         try:
             if parent == own:
                 for signum in signums:
@@ -135,6 +219,63 @@ def _send_pinned(signums: "Iterable[int]", pid: int, parents: "Collection[int]")
         posix.close(pidfd)
 
 
+def is_out_of_reach(target: Process, signum: int) -> bool:
+    """Whether `signum` cannot get to `target`: it runs as another user, or is PID 1 of a namespace without a handler.
+
+    See kill(2), pid_namespaces(7).
+    """
+    try:
+        posix.kill(target.pid, 0)
+    except PermissionError:
+        return True
+    except ProcessLookupError:
+        return False
+    pids = _status(target.pid).get(b"NSpid", [])
+    return len(pids) > 1 and pids[-1] == b"1" and not (target.catches(signum) or target.blocks(signum))
+
+
+def holds_off(target: Process, signum: int) -> bool:
+    """Whether `signum` has come to `target`, which blocks it."""
+    pending = _status(target.pid).get(b"ShdPnd", [b"0"])[0]
+    return target.blocks(signum) and bool(int(pending, 16) >> (signum - 1) & 1)
+
+
+def _status(pid: int) -> dict[bytes, list[bytes]]:
+    """The fields of /proc/PID/status; none where it cannot be read."""
+    lines = (_read(f"/proc/{pid}/status") or b"").splitlines()
+    return {name: value.split() for name, _, value in (line.partition(b":") for line in lines)}
+
+
+def pipe_on_stdin(pid: int) -> str:
+    """The pipe that `pid` has as its stdin, as `pipe:[4242]`; "" where it is none, or cannot be read."""
+    try:
+        target = posix.readlink(f"/proc/{pid}/fd/0")
+    except OSError:
+        return ""
+    return target if target.startswith("pipe:") else ""
+
+
+def pipes_written_by(pid: int) -> "set[str] | None":
+    """The pipes that `pid` has open for writing; None where its descriptors cannot be read: it is another user's."""
+    try:
+        links = [f"/proc/{pid}/fd/{fd}" for fd in posix.listdir(f"/proc/{pid}/fd")]
+    except PermissionError:
+        return None
+    except OSError:
+        return set()  # it has ended
+    pipes = set()
+    for link in links:
+        try:
+            target = posix.readlink(link)
+            if target.startswith("pipe:") and posix.lstat(link).st_mode & S_IWUSR:
+                pipes.add(target)
+        except PermissionError:  # with CAP_DAC_OVERRIDE, but not CAP_SYS_PTRACE, the list can be read and this cannot
+            return None
+        except OSError:
+            pass  # it has closed it
+    return pipes
+
+
 def name(pid: int) -> str:
     """What `ps -o comm` shows for `pid`; `?` where that cannot be read."""
     return (_read(f"/proc/{pid}/comm") or b"?").decode(errors="replace").rstrip("\n")
@@ -147,11 +288,21 @@ def state(pid: int) -> str:
 
 def _state_and_parent(pid: int) -> tuple[str, int]:
     """Fields 3 and 4 of /proc/PID/stat; X and 0 where it has gone; ? for a child that hidepid= hides, see proc(5)."""
+    return _state_and_parent_in(pid, _stat_fields(pid, 2))
+
+
+def _state_and_parent_in(pid: int, fields: list[bytes]) -> tuple[str, int]:
+    if not fields:
+        return ("?", posix.getpid()) if _is_own_child(pid) else ("X", 0)
+    return fields[0].decode(), int(fields[1])
+
+
+def _stat_fields(pid: int, count: int) -> list[bytes]:
+    """The first `count` fields of /proc/PID/stat from the third on, and the rest; none where it cannot be read."""
     stat = _read(f"/proc/{pid}/stat")
     if not stat:
-        return ("?", posix.getpid()) if _is_own_child(pid) else ("X", 0)
-    fields = stat[stat.rindex(b")") + 2 :].split(None, 2)  # field 2, in parentheses, may hold anything
-    return fields[0].decode(), int(fields[1])
+        return []
+    return stat[stat.rindex(b")") + 2 :].split(None, count)  # field 2, in parentheses, may hold anything
 
 
 def _is_own_child(pid: int) -> bool:

@@ -1,10 +1,11 @@
-"""The matrices: `mode` is pyinit as PID 1 of a namespace and as a subreaper, `launcher` is -n with and without root."""
+"""The matrices: `mode` is pyinit as PID 1 and a subreaper, `place` that and -n, `launcher` -n with and without root."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tests.behaviour.launching import LAUNCHER, NOBODY, somebody
+from tests.behaviour.stopping import Place
 from tests.harness import Mode, need_root
 
 
@@ -26,3 +27,12 @@ def launcher(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     need_root()
     with somebody(NOBODY, NOBODY) as user:
         yield user.launcher
+
+
+@pytest.fixture(params=["pid1", "subreaper", "launcher"])
+def place(request: pytest.FixtureRequest) -> Place:
+    """Where pyinit runs: as PID 1, as a subreaper, or twice, with -n."""
+    if request.param != "subreaper":
+        need_root()
+    chosen: Place = request.param
+    return chosen

@@ -5,9 +5,12 @@ import functools
 import shutil
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
 from tests.harness import need
+
+COMPILING = threading.Lock()
 
 
 @functools.cache
@@ -19,9 +22,14 @@ def build_directory() -> Path:
     return directory
 
 
-@functools.cache
 def compiled(name: str, *flags: str) -> str:
     """The path of the program made of NAME.c; its first comment says what it does."""
+    with COMPILING:
+        return _compiled(name, *flags)
+
+
+@functools.cache
+def _compiled(name: str, *flags: str) -> str:
     need("gcc")
     source, target = Path(__file__).with_name(f"{name}.c"), build_directory() / name
     subprocess.run(["gcc", "-O1", "-Wall", "-Werror", *flags, "-o", target, source], check=True)

@@ -71,8 +71,12 @@ def test_no_grace_means_no_sigterm(mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGQUIT"])
-def test_a_stop_signal_during_the_drain_ends_the_grace(mode: Mode, name: str) -> None:
+def test_the_second_stop_signal_in_a_drain_that_began_by_itself_ends_the_grace(mode: Mode, name: str) -> None:
     with draining("-t", "1000", "sh", "-c", STUBBORN, mode=mode) as run, bounded(0):
+        left = run.alive()
+        run.send(getattr(signal, name))
+        wait_until(lambda: int(status_of(run.pid)["ShdPnd"], 16) == 0, "the first to be taken")
+        assert run.alive() == left
         run.send(getattr(signal, name))
         assert run.wait() == 7
         assert run.alive() == []

@@ -53,8 +53,8 @@ def test_each_of_ten_signals_of_docker_kill_reaches_the_command_once(docker: Doc
     assert [int(signum) for signum in re.findall("got <(.*)>", container.logs())] == [*SIGNALS, LAST_SIGNAL]
 
 
-def test_docker_kill_reaches_what_a_shell_in_shell_form_started(docker: Docker, run: Run, pyinit: str) -> None:
-    container = run(pyinit, "sh", "-c", f"trap : HUP; python3 -c '{RECORDER}'; :")
+def test_docker_kill_reaches_with_g_what_a_shell_in_shell_form_started(docker: Docker, run: Run, pyinit: str) -> None:
+    container = run("--env=PYINIT_OPTIONS=-g", pyinit, "sh", "-c", f"trap : HUP; python3 -c '{RECORDER}'; :")
     container.says("ready")
     docker("kill", "--signal=HUP", container.id)
     container.says("got <1>")

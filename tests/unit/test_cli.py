@@ -19,8 +19,8 @@ def refusal(*words: str, **environ: str) -> str:
 def test_without_options_the_design_s_defaults_hold() -> None:
     options = parsed("true")
     assert options.command == ["true"]
-    assert (options.policy.scope, options.policy.rewrites, options.policy.remapped) == ("group", {}, set())
-    assert (options.grace, options.kill_after, options.wait_all) == (5.0, None, False)
+    assert (options.policy.scope, options.policy.rewrites, options.policy.remapped) == ("child", {}, set())
+    assert (options.grace, options.kill_after, options.wait_all) == (None, None, False)
     assert (options.parent_death_signal, options.pid_namespace, options.pause) == (0, False, False)
     assert (options.warn_on_reap, options.verbosity, options.status_fd) == (False, 0, -1)
 
@@ -109,6 +109,12 @@ def test_pyinit_options_come_first_and_the_command_line_wins() -> None:
     assert (options.policy.scope, options.grace, options.policy.remapped) == ("child", 2.0, {3})
     assert parsed("-g", "true", DUMB_INIT_SETSID="0").policy.scope == "group"
     assert parsed("true", DUMB_INIT_SETSID="0", PYINIT_OPTIONS="-g").policy.scope == "group"
+
+
+@pytest.mark.parametrize("value", ["", "0", "1", "no"])
+def test_tini_kill_process_group_is_the_scope_group_whatever_its_value(value: str) -> None:
+    assert parsed("true", TINI_KILL_PROCESS_GROUP=value).policy.scope == "group"
+    assert parsed("-c", "true", TINI_KILL_PROCESS_GROUP=value).policy.scope == "child"
 
 
 @pytest.mark.parametrize("value", ["", " ", "--", "-v --"])

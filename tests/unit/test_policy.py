@@ -119,6 +119,12 @@ def test_a_signal_stops_the_command_by_what_came_or_by_what_goes() -> None:
     assert [signum for signum in sorted(signal.valid_signals()) if policy.stops(signum)] == [1, 2, 3, 15]
 
 
+def test_what_is_dropped_stops_nothing() -> None:
+    policy = Policy()
+    policy.rewrites = {15: 0}
+    assert [signum for signum in sorted(signal.valid_signals()) if policy.stops(signum)] == [2, 3]
+
+
 @pytest.mark.parametrize("code", range(256))
 def test_an_exit_status_is_passed_on(code: int) -> None:
     assert Policy().exit_status(code << 8) == code
@@ -141,5 +147,5 @@ def test_an_end_is_told_in_words() -> None:
     assert describe(9) == "killed by SIGKILL"
 
 
-def test_scope_is_the_group_by_default() -> None:
-    assert Policy().scope == "group"
+def test_scope_is_the_child_by_default() -> None:
+    assert Policy().scope == "child"

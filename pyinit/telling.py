@@ -1,0 +1,70 @@
+"""Who is told of a stop, and in which order. Pure functions: what they are given was read from /proc.
+
+Called by drain. Everybody is told once. Whoever has a parent that is going is told by that, or afterwards: what manages
+processes of its own does not want them told behind its back, and what does not leaves them behind. A pipeline is told
+from its head: whoever reads its stdin from a pipe gets end of file when the writers have gone; told with them, it would
+go first, and the next write would end them. A process is named by its birth, as Process has it.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from .processes import Process
+
+    Birth = tuple[int, int]
+
+
+def was_told(process: "Process", scope: str, group: int, signum: int, when: "Birth") -> bool:
+    """Whether a stop signal that was forwarded has told `process`, which the main child has left behind.
+
+    `scope` and `group` say to whom, `signum` what, and `when` what the latest process was. Whoever was forked later has
+    not got it, and whoever ignores it has not been told by it.
+    """
+    if scope == "child" or (scope == "group" and process.group != group):
+        return False
+    return process.birth <= when and (process.blocks(signum) or not process.ignores(signum))
+
+
+def guardians(everyone: "Mapping[int, Process]", deaf: "Collection[Birth]") -> dict[int, int]:
+    """By PID, whom each process is left to: the uppermost of itself and those above it who will go."""
+    return {pid: _guardian(process, everyone, deaf).pid for pid, process in everyone.items()}
+
+
+def _guardian(process: "Process", everyone: "Mapping[int, Process]", deaf: "Collection[Birth]") -> "Process":
+    found = process
+    for _ in everyone:  # PIDs that were given out anew while /proc was read can make a circle
+        parent = everyone.get(process.parent)
+        if parent is None:
+            break
+        process = parent
+        if process.birth not in deaf:
+            found = process
+    return found
+
+
+def wait_for_end_of_file(
+    readers: "Mapping[int, str]", writers: "Mapping[int, Collection[str] | None]", going: "Collection[int]"
+) -> tuple[set[int], set[int]]:
+    """Which of the `readers` wait for somebody who is going, and which have nobody to wait for: no writer is left.
+
+    `readers` are PIDs with the pipe on their stdin. `writers` are PIDs of guardians with the pipes that they, and those
+    below them, can write to, or None, for any, where that is not known. `going` are the PIDs of those who are told and
+    will go. Whoever waits for somebody that waits is waiting too; readers in a circle, as of two coprocesses, are not.
+    """
+    upstream = {
+        reader: {pid for pid, pipes in writers.items() if pid != reader and (pipes is None or pipe in pipes)}
+        for reader, pipe in readers.items()
+    }
+    waiting: set[int] = set()
+    while more := {reader for reader in upstream.keys() - waiting if upstream[reader] & waiting.union(going)}:
+        waiting |= more
+    return waiting, {reader for reader, above in upstream.items() if not above}
+
+
+def descendants(ancestor: int, everyone: "Mapping[int, Process]") -> "list[Process]":
+    """Those of `everyone` who descend from the PID `ancestor`, and did not come into its namespace by setns(2)."""
+    family = {ancestor}
+    while more := {pid for pid, process in everyone.items() if process.parent in family} - family:
+        family |= more
+    return [process for pid, process in everyone.items() if pid in family]

@@ -1,0 +1,68 @@
+"""What the tests of a stop share: the places where pyinit runs, and a server that tells how it was told."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Literal
+
+from tests.behaviour.shell import words_of
+from tests.harness import BASE_PYTHON, PYINIT, Started, children_of, need_root, started, wait_until
+
+Place = Literal["pid1", "subreaper", "launcher"]
+GRACE = 5.0  # seconds: the default of --grace
+
+# Says `up`. At the first stop signal it takes its time, SECONDS, and writes which ones came until then into FILE.
+RECORDER = """
+import signal, sys, time
+file, seconds = sys.argv[1], float(sys.argv[2])
+stops = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1}
+signal.pthread_sigmask(signal.SIG_BLOCK, stops)
+print("up", flush=True)
+came = [signal.sigwait(stops).name]
+end = time.monotonic() + seconds
+while (left := end - time.monotonic()) > 0:
+    if info := signal.sigtimedwait(stops, left):
+        came.append(signal.Signals(info.si_signo).name)
+print("the last line", flush=True)
+open(file, "w").write(" ".join(came))
+"""
+
+# Ignores SIGTERM, says `up`, and lives.
+DEAF = "trap '' TERM; echo up; while :; do sleep 1000; done"
+
+
+def stopping(place: Place, *words: str, **popen: Any) -> AbstractContextManager[Started]:
+    """Start pyinit with these words there."""
+    if place == "launcher":
+        return started(*words, init=[str(PYINIT), "-n"], **popen)
+    return started(*words, mode=place, **popen)
+
+
+def recorder(file: Path, seconds: float = 0.3) -> list[str]:
+    return [BASE_PYTHON, "-ISc", RECORDER, str(file), str(seconds)]
+
+
+def up(run: Started, count: int = 1) -> None:
+    """Wait until so many are up."""
+    assert [run.line() for _ in range(count)] == [b"up\n"] * count
+
+
+def in_drain(run: Started, place: Place) -> int:
+    """Wait until pyinit, whose main child had one child, has that one alone; pyinit's PID."""
+    pid = run.main_child() if place == "launcher" else run.pid
+    wait_until(lambda: [words_of(child)[:1] != b"s" for child in children_of(pid)] == [True], "the drain")
+    return pid
+
+
+def everywhere(check: Callable[[Place], None]) -> None:
+    """Run a check that takes seconds in all places at once."""
+    need_root()
+    places: list[Place] = ["pid1", "subreaper", "launcher"]
+    with ThreadPoolExecutor(len(places)) as pool:
+        list(pool.map(check, places))
+
+
+# As PID 1 of a namespace without a /proc.
+WITHOUT_PROC = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--propagation", "private"]
+WITHOUT_PROC += ["sh", "-c", 'umount -l /proc; exec "$@"', "sh", str(PYINIT)]

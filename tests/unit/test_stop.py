@@ -1,0 +1,134 @@
+"""The life of a stop, cell by cell, with no process and no clock in it."""
+
+import signal
+
+import pytest
+
+from pyinit.stop import ASKED, DRAINING, GRACE, KILLING, RUNNING, WAITING, Stop
+
+TERM, INT, QUIT = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT
+
+
+def stop_in(phase: str, *, asked: bool = False, grace: float | None = None, kill_after: float | None = None) -> Stop:
+    """A stop that is in `phase`: whatever led there happened at 100."""
+    stop = Stop(grace=grace, kill_after=kill_after, wait_all=phase == WAITING)
+    if phase == ASKED or asked:
+        stop.ask(TERM, 100)
+    if phase in (WAITING, DRAINING, KILLING):
+        stop.main_child_ended(100)
+    if phase == KILLING:
+        stop.expire()
+    assert stop.phase == phase
+    return stop
+
+
+@pytest.mark.parametrize(
+    ("phase", "asked", "then"),
+    [
+        (RUNNING, False, ASKED),
+        (ASKED, True, ASKED),
+        (WAITING, False, DRAINING),
+        (DRAINING, False, DRAINING),
+        (DRAINING, True, KILLING),
+        (KILLING, False, KILLING),
+        (KILLING, True, KILLING),
+    ],
+)
+def test_a_stop_signal(phase: str, asked: bool, then: str) -> None:
+    stop = stop_in(phase, asked=asked)
+    stop.ask(QUIT, 101)
+    assert (stop.phase, stop.signum) == (then, QUIT)
+
+
+@pytest.mark.parametrize(("phase", "then"), [(RUNNING, DRAINING), (ASKED, DRAINING), (KILLING, KILLING)])
+def test_the_main_childs_end(phase: str, then: str) -> None:
+    stop = stop_in(phase)
+    stop.main_child_ended(101)
+    assert stop.phase == then
+
+
+def test_with_wait_all_nobody_is_told_at_the_main_childs_end_unless_a_stop_signal_had_come() -> None:
+    assert stop_in(WAITING).deadline() is None
+    stop = Stop(wait_all=True)
+    stop.ask(TERM, 100)
+    stop.main_child_ended(101)
+    assert stop.phase == DRAINING
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_without_a_grace_there_is_no_draining(asked: bool) -> None:
+    stop = Stop(grace=0)
+    if asked:
+        stop.ask(TERM, 100)
+    stop.main_child_ended(101)
+    assert stop.phase == KILLING
+
+
+def test_nothing_is_bounded_before_somebody_asks() -> None:
+    assert stop_in(RUNNING, grace=1, kill_after=1).deadline() is None
+    assert stop_in(ASKED, grace=1).deadline() is None
+
+
+def test_a_drain_that_nobody_asked_for_has_the_grace() -> None:
+    assert stop_in(DRAINING).deadline() == 100 + GRACE
+    assert stop_in(DRAINING, grace=7).deadline() == 107
+
+
+def test_whoever_asks_sets_the_bound_unless_a_grace_was_given() -> None:
+    assert stop_in(DRAINING, asked=True).deadline() is None
+    assert stop_in(DRAINING, asked=True, grace=7).deadline() == 107
+
+
+def test_a_first_stop_signal_in_a_drain_lifts_the_bound_and_a_second_one_ends_it() -> None:
+    stop = stop_in(DRAINING)
+    stop.ask(TERM, 102)
+    assert (stop.phase, stop.deadline()) == (DRAINING, None)
+    assert stop.grace_over == 100 + GRACE
+    stop.ask(TERM, 103)
+    assert stop.phase == KILLING
+
+
+def test_kill_after_counts_from_the_first_stop_signal_whenever_that_comes() -> None:
+    stop = stop_in(ASKED, kill_after=3)
+    stop.ask(TERM, 102)
+    assert stop.deadline() == 103
+    stop.main_child_ended(102.5)
+    assert stop.deadline() == 103
+    stop = stop_in(DRAINING, kill_after=3)
+    assert stop.deadline() == 100 + GRACE
+    stop.ask(INT, 101)
+    assert stop.deadline() == 104
+    stop = stop_in(WAITING, kill_after=3)
+    assert stop.deadline() is None
+    stop.ask(TERM, 200)
+    assert stop.deadline() == 203
+
+
+def test_the_earlier_of_two_bounds_holds() -> None:
+    assert stop_in(DRAINING, asked=True, grace=7, kill_after=3).deadline() == 103
+    assert stop_in(DRAINING, asked=True, grace=2, kill_after=3).deadline() == 102
+
+
+@pytest.mark.parametrize("phase", [ASKED, DRAINING])
+def test_the_deadline_ends_everything(phase: str) -> None:
+    stop = stop_in(phase, asked=True, kill_after=1)
+    stop.expire()
+    assert (stop.phase, stop.deadline()) == (KILLING, None)
+
+
+@pytest.mark.parametrize(
+    ("came", "told"),
+    [((), TERM), ((TERM,), TERM), ((INT,), TERM), ((QUIT,), QUIT), ((TERM, signal.SIGUSR1), signal.SIGUSR1)],
+)
+def test_what_is_left_is_told_as_the_command_was(came: tuple[int, ...], told: int) -> None:
+    stop = Stop()
+    for signum in came:
+        stop.ask(signum, 100)
+    assert stop.drain_signal() == told
+
+
+def test_the_last_call_is_a_second_before_the_deadline_or_halfway() -> None:
+    assert stop_in(DRAINING).last_call() == 100 + GRACE - 1
+    assert stop_in(DRAINING, grace=1).last_call() == 100.5
+    assert stop_in(DRAINING, asked=True, kill_after=0.2).last_call() == 100.1
+    assert stop_in(DRAINING, asked=True).last_call() is None
