@@ -6,6 +6,7 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
 BUILD_PACKAGES := gcc libc6-dev libcap-dev python3-dev python3-venv procps util-linux
 TEST_PACKAGES := tini dumb-init catatonit bubblewrap bash dash busybox less vim-tiny strace
+SERVER_PACKAGES := redis-server nginx-light postgresql nodejs
 ENGINE_PACKAGES := docker.io podman runc conmon debootstrap iproute2
 SOURCES := $(wildcard pyinit/*.py pyinit/bin/*) setup.cfg pyproject.toml
 
@@ -15,7 +16,7 @@ demo: $(VENV)/pyinit
 	@$(VENV)/bin/python -m tests.demo
 
 test: $(VENV)/pyinit $(VENV)/tools lint
-	$(call packages,$(TEST_PACKAGES) $(ENGINE_PACKAGES))
+	$(call packages,$(TEST_PACKAGES) $(SERVER_PACKAGES) $(ENGINE_PACKAGES))
 	$(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
 
 lint: $(VENV)/pyinit $(VENV)/tools
@@ -45,10 +46,11 @@ $(VENV)/tools: $(VENV)/bin/python tests/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	touch $@
 
-# Install the Debian packages that are missing; without root or apt-get, what needs them says so itself.
+# Install the Debian packages that are missing, and start none of their services (RUNLEVEL=1); without root or apt-get,
+# what needs them says so itself.
 define packages
 	@missing=$$(for name in $(1); do dpkg-query -W -f '$${db:Status-Abbrev}' $$name 2>/dev/null | grep -q ^ii || echo $$name; done); \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
+		apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
 	fi
 endef

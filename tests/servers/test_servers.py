@@ -1,0 +1,135 @@
+"""Real servers keep what they have when they are stopped: in the exec form and behind shells, wherever pyinit runs.
+
+Counts, not single runs: a race that loses one stop in ten must show.
+"""
+
+import signal
+from collections import Counter
+from typing import get_args
+
+import pytest
+
+from tests.behaviour.stopping import Place
+from tests.harness import need, need_root, wait_until
+from tests.servers.servers import (
+    Careful,
+    Celery,
+    Gunicorn,
+    Nginx,
+    Node,
+    Postgres,
+    Python,
+    Redis,
+    Request,
+    Server,
+)
+from tests.servers.stop import FORMS, SHELLS, behind_pyinit, running, stops
+
+PLACES: tuple[Place, ...] = get_args(Place)
+ONE_FORM = ("{}; true",)
+PIPELINES = ("{} | tee log", "exec > >(tee log) 2>&1; {}; true", "exec > >(tee log) 2>&1; exec {}")
+
+
+@pytest.fixture(autouse=True)
+def _shells_and_root() -> None:
+    need_root()
+    need("dash", "bash", "busybox")
+
+
+def all_kept(
+    kind: type[Server], *options: str, forms: tuple[str, ...] = FORMS, signum: int = signal.SIGTERM, times: int = 1
+) -> None:
+    """Stop one in the exec form, and in each of the forms behind each shell, in all places: none loses anything."""
+    need(*kind.needs)
+    ways = [behind_pyinit(place, *options) for place in PLACES]
+    ways += [
+        behind_pyinit(place, *options, shell=shell, form=form) for place in PLACES for shell in SHELLS for form in forms
+    ]
+    outcomes = stops(kind, ways * times, signum)
+    lost = Counter(way for way, outcome in zip(ways * times, outcomes, strict=True) if not outcome.kept)
+    assert not lost, f"{lost.total()} of {len(outcomes)}: {lost}"
+    exits = {(bool(way.shell), outcome.status) for way, outcome in zip(ways * times, outcomes, strict=True)}
+    assert exits <= {(False, 0), (True, 0), (True, 128 + signum), (True, 128 + signal.SIGTERM)}
+
+
+@pytest.mark.parametrize("options", [(), ("-g",), ("--scope", "all")], ids=["child", "group", "all"])
+def test_a_server_that_dies_of_a_second_signal_is_told_once(options: tuple[str, ...]) -> None:
+    """With another scope all of a pipeline are told at the same time, its end too: there it is lost."""
+    all_kept(Careful, *options, forms=tuple(form for form in FORMS if not options or "|" not in form), times=2)
+
+
+@pytest.mark.parametrize("kind", [Python, Node, Redis])
+def test_what_a_server_saves_is_saved(kind: type[Server]) -> None:
+    all_kept(kind)
+
+
+@pytest.mark.parametrize("form", PIPELINES)
+def test_what_a_server_prints_as_it_ends_is_read(form: str) -> None:
+    need(*Careful.needs)
+    ways = [behind_pyinit(place, shell="bash", form=f"cd . ; {form}") for place in PLACES] * 7
+    form_with_log = form.replace("tee log", "cat")
+    outcomes = stops(Careful, [way._replace(form=form_with_log) for way in ways])
+    assert [(outcome.kept, outcome.printed) for outcome in outcomes] == [(True, "up\nthe last line\n")] * len(ways)
+
+
+def test_gunicorn_answers_the_request_in_flight() -> None:
+    all_kept(Gunicorn, forms=ONE_FORM)
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR2", "SIGTTIN", "SIGTTOU"])
+@pytest.mark.parametrize("place", PLACES)
+def test_gunicorn_manages_its_workers_alone(place: Place, name: str) -> None:
+    """It reloads, starts a new master, has one worker more, or one less; the request in flight is answered."""
+    with running(Gunicorn, behind_pyinit(place, shell="dash", form="exec {}")) as (run, server):
+        assert isinstance(server, Gunicorn)
+        run.send(getattr(signal, name))
+        wait_until(lambda: server.has_logged(f"Handling signal: {name[3:].lower()}"), "the signal")
+        if name != "SIGTTOU":
+            wait_until(lambda: server.workers() > 2, "new workers")
+        assert server.kept()
+        assert Request(server.directory / "gunicorn.sock").answered(server.END)
+        run.send(signal.SIGTERM)
+        assert run.wait() == 0
+        assert run.alive() == []
+
+
+def test_celery_finishes_its_task() -> None:
+    all_kept(Celery, forms=ONE_FORM)
+
+
+def test_nginx_finishes_the_download() -> None:
+    all_kept(Nginx, forms=ONE_FORM, signum=signal.SIGQUIT)
+
+
+def test_nginx_finishes_the_download_where_sigterm_becomes_sigquit() -> None:
+    need(*Nginx.needs)
+    ways = [behind_pyinit(place, "-r", "TERM:QUIT", shell="dash", form="{}; true") for place in PLACES]
+    outcomes = stops(Nginx, ways)
+    assert [(outcome.kept, outcome.status) for outcome in outcomes] == [(True, 128 + signal.SIGQUIT)] * len(PLACES)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_nginx_reloads_and_finishes_the_download(place: Place) -> None:
+    need(*Nginx.needs)
+    with running(Nginx, behind_pyinit(place)) as (run, server):
+        run.send(signal.SIGHUP)
+        wait_until(lambda: "reconfiguring" in (server.directory / "log").read_text(), "the reload")
+        assert server.kept()
+        run.send(signal.SIGQUIT)
+        assert run.wait() == 0
+
+
+def test_postgresql_waits_for_its_sessions_when_it_is_told_to_be_smart() -> None:
+    all_kept(Postgres, forms=ONE_FORM)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_postgresql_ends_its_sessions_and_is_clean_when_it_is_told_to_be_fast(place: Place) -> None:
+    need(*Postgres.needs)
+    with running(Postgres, behind_pyinit(place)) as (run, server):
+        assert isinstance(server, Postgres)
+        run.send(signal.SIGINT)
+        assert run.wait() == 0
+        server.stopping()
+        assert "administrator command" in server.said
+        assert server.is_clean()

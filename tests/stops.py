@@ -1,0 +1,106 @@
+"""What is kept when a container's PID 1 is told to stop, as a Markdown table: python -m tests.stops.
+
+Real servers as PID 1 of a PID namespace, alone and behind pyinit, tini, dumb-init and catatonit, in the exec form and
+behind shells. Every cell is a count of what was seen in this run; the README holds such a table. A test runs this and
+checks pyinit's column.
+"""
+
+import signal
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from tests.harness import PYINIT, need, need_root
+from tests.servers.servers import Careful, Celery, Gunicorn, Node, Python, Redis, Server
+from tests.servers.stop import FORMS, SHELLS, Way, running, stops
+
+PATIENCE = 3.0  # seconds from the stop signal to SIGKILL: ten in Docker, but no server here needs more than two
+LOGS = ("{} | cat", "exec > >(cat) 2>&1; {}; true", "exec > >(cat) 2>&1; exec {}")
+EACH = 7
+
+INITS = {
+    "none": ("env",),
+    "tini": ("tini", "--"),
+    "tini -g": ("tini", "-g", "--"),
+    "dumb-init": ("dumb-init", "--"),
+    "catatonit": ("catatonit", "--"),
+    "pyinit": (str(PYINIT), "--"),
+}
+
+
+class Count(NamedTuple):
+    """How often something was kept."""
+
+    kept: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.kept} of {self.of}"
+
+
+def saved(init: tuple[str, ...], kinds: Iterable[type[Server]]) -> Count:
+    """The data of servers behind shells."""
+    ways = [Way(init, "pid1", shell, form) for shell in SHELLS for form in FORMS]
+    outcomes = [outcome for kind in kinds for outcome in stops(kind, ways, patience=PATIENCE)]
+    return Count(sum(outcome.kept for outcome in outcomes), len(outcomes))
+
+
+def read(init: tuple[str, ...]) -> Count:
+    """The data and the last line of a server that prints into a pipe as it ends."""
+    ways = [Way(init, "pid1", "bash", form) for form in LOGS] * EACH
+    outcomes = stops(Careful, ways, patience=PATIENCE)
+    kept = [outcome.kept and outcome.printed.endswith("the last line\n") for outcome in outcomes]
+    return Count(sum(kept), len(kept))
+
+
+def finished(init: tuple[str, ...]) -> Count:
+    """Celery's running task, in the exec form and behind shells."""
+    ways = [Way(init, "pid1"), *[Way(init, "pid1", shell, "{}; true") for shell in SHELLS]]
+    outcomes = stops(Celery, ways, patience=3 * PATIENCE)
+    return Count(sum(outcome.kept for outcome in outcomes), len(outcomes))
+
+
+def answered(init: tuple[str, ...]) -> Count:
+    """gunicorn's request in flight, at SIGTERM, in the exec form and behind shells."""
+    ways = [Way(init, "pid1"), *[Way(init, "pid1", shell, "{}; true") for shell in SHELLS]]
+    outcomes = stops(Gunicorn, ways, patience=PATIENCE)
+    return Count(sum(outcome.kept for outcome in outcomes), len(outcomes))
+
+
+def managed(init: tuple[str, ...]) -> Count:
+    """The same at SIGHUP, a reload, and at SIGUSR2, a new master."""
+    kept = []
+    for signum in (signal.SIGHUP, signal.SIGUSR2):
+        with running(Gunicorn, Way(init, "pid1")) as (run, server):
+            run.send(signum)
+            kept.append(server.kept())
+    return Count(sum(kept), len(kept))
+
+
+ROWS: dict[str, Callable[[tuple[str, ...]], Count]] = {
+    "data that servers behind a shell save on SIGTERM": lambda init: saved(init, (Careful, Python, Node)),
+    "redis' data, behind a shell": lambda init: saved(init, (Redis,)),
+    "data and last line, before a pipe": read,
+    "celery's running task": finished,
+    "gunicorn's request in flight, at SIGTERM": answered,
+    "the same, at SIGHUP and SIGUSR2": managed,
+}
+
+
+def seen(rows: Iterable[str] = ROWS, inits: Iterable[str] = INITS) -> dict[str, dict[str, Count]]:
+    """The table: for each row, what each init has kept."""
+    need_root()
+    for kind in (Careful, Python, Node, Redis):
+        need(*kind.needs)
+    return {row: {init: ROWS[row](INITS[init]) for init in inits} for row in rows}
+
+
+def markdown(table: dict[str, dict[str, Count]]) -> str:
+    """The table as the README has it."""
+    inits = list(next(iter(table.values())))
+    lines = [["kept", *(f"`{init}`" if init != "none" else init for init in inits)], ["---"] * (len(inits) + 1)]
+    lines += [[row, *(str(counts[init]) for init in inits)] for row, counts in table.items()]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+if __name__ == "__main__":
+    print(markdown(seen()))
