@@ -126,9 +126,9 @@ class Init:
 
     def ended(self, wait_status: int) -> None:
         """The main child has been reaped: from here on its PID and group may be somebody else's."""
+        status = self.policy.exit_status(wait_status)
         child = self.group = self.child
-        self.child = 0
-        self.status = self.policy.exit_status(wait_status)
+        self.child, self.status = 0, status
         if log.level >= log.INFO:
             from .signals import describe
 
@@ -205,11 +205,11 @@ class Init:
         try:
             while (ended := waitpid(-1, flags))[0]:
                 pid, wait_status = ended
-                stopped = stoppable and posix.WIFSTOPPED(wait_status)
+                stopped = posix.WIFSTOPPED(wait_status)  # without WUNTRACED too, after the child's PTRACE_TRACEME
                 if pid == self.child:
-                    if stopped:
+                    if stopped and stoppable:
                         self.child_stopped(posix.WSTOPSIG(wait_status))
-                    else:
+                    elif not stopped:
                         self.ended(wait_status)
                 elif not stopped:
                     self.reaped += 1

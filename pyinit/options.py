@@ -127,7 +127,7 @@ def _rewrite(options: Options, value: str) -> None:
     if not colon:
         raise ValueError("a rewriting is SIG:SIG, such as TERM:QUIT")
     signum = signal_number(came)
-    if signum in (9, 19):
+    if signum in (_signal.SIGKILL, _signal.SIGSTOP):
         raise ValueError(f"{came} cannot be caught")
     options.policy.rewrites[signum] = 0 if goes == "0" else signal_number(goes)
 

@@ -17,13 +17,13 @@ ALIASES = ("SIG_", "SIGCLD", "SIGIOT", "SIGPOLL")  # SIG_ is no signal at all, t
 def signal_number(word: str) -> int:
     """The number of a signal.
 
-    `word` is a number from 1 to 64 or a name, in any case, with or without SIG; RTMIN+N and RTMAX-N are names too.
+    `word` is a number or a name, in any case, with or without SIG; RTMIN+N and RTMAX-N are names too.
     ValueError, with the reason, where it is neither. See signal(7).
     """
     if word.isascii() and word.isdigit():
-        if len(word) < 9 and 1 <= int(word) <= 64:
+        if len(word) < 9 and int(word) in _signal.valid_signals():
             return int(word)
-        raise ValueError("the numbers of signals are 1 to 64")
+        raise ValueError(f"the numbers of signals are 1 to {_signal.SIGRTMAX}, but for two that the C library keeps")
     name = word.upper().removeprefix("SIG")
     base, sign, offset = name.partition("+" if "+" in name else "-")
     number = getattr(_signal, f"SIG{base}", None) if base.isalnum() else None

@@ -48,6 +48,8 @@ def test_every_name_that_python_knows_is_known(member: signal.Signals) -> None:
 NONE = [
     "",
     "0",
+    "32",
+    "33",
     "65",
     "-1",
     "+1",
