@@ -83,7 +83,7 @@ class Python(Careful):
             "    sys.exit()\n"
             "signal.signal(signal.SIGTERM, told)\n"
             "print('up', flush=True)\n"
-            "while True: signal.pause()\n"
+            "while True: time.sleep(0.05)\n"
         )
         return [PYTHON, "-IS", str(script)]
 
