@@ -175,9 +175,10 @@ class Audience:
             writers[guardians[pid]] = None if mine is None or others is None else mine | others
         readers = {process.pid: readers[process.pid] for process in heads if process.pid in readers}
         going = [pid for pid in writers if pid not in readers and left[pid].birth not in self.deaf]
-        waiting, alone = telling.wait_for_end_of_file(readers, writers, going)
+        alone = telling.without_writer(readers, writers)
         self.ended_input = {pid: self.ended_input.get(pid, now) for pid in alone}
-        waiting.update(pid for pid, since in self.ended_input.items() if now < since + LOOK_AGAIN)
+        ending = {pid for pid, since in self.ended_input.items() if now < since + LOOK_AGAIN}
+        waiting = ending | telling.wait_for_end_of_file(readers, writers, ending.union(going))
         return [process for process in heads if process.pid not in waiting]
 
     def is_out_of_reach(self, process: "Process") -> bool:

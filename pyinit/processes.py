@@ -30,10 +30,11 @@ class Process:
     to 31, bit 0 is signal 1.
     """
 
-    __slots__ = ("blocked", "caught", "group", "ignored", "parent", "pid", "started", "state", "threads")
+    __slots__ = ("blocked", "caught", "group", "ignored", "parent", "pid", "started", "state", "threads", "waits")
 
     def __init__(self, pid: int, fields: list[bytes]) -> None:
         self.pid = pid
+        self.waits: bool | None = None  # for a signal, if that has been looked at
         self.state, self.parent = _state_and_parent_in(pid, fields)
         self.group = self.threads = self.started = self.blocked = self.ignored = self.caught = 0
         if len(fields) > 31:
@@ -48,14 +49,18 @@ class Process:
     def ignores(self, signum: int) -> bool:
         """Whether it ignores `signum`, by SIG_IGN or because that is the default; see signal(7).
 
-        Not whether it blocks it: that may be for a moment, as in a shell that forks.
+        Whoever waits for it by sigwaitinfo(2) gets it all the same, as the inits do. Meanwhile the kernel does not show
+        it as blocked; and what is, may be so for a moment, as in a shell that forks.
         """
-        if signum in IGNORED_BY_DEFAULT and not self.catches(signum):
-            return True
-        return bool(self.ignored >> (signum - 1) & 1)
+        by_default = signum in IGNORED_BY_DEFAULT and not self.catches(signum)
+        if not (by_default or self.ignored >> (signum - 1) & 1):
+            return False
+        if self.waits is None:
+            self.waits = b"sigtimedwait" in (_read(f"/proc/{self.pid}/wchan") or b"")
+        return not self.waits
 
     def blocks(self, signum: int) -> bool:
-        """Whether it blocks `signum`: in order to wait for it, ignored or not, or for a moment, as around a fork."""
+        """Whether it blocks `signum`, to take it later, ignored or not, or for a moment, as around a fork."""
         return bool(self.blocked >> (signum - 1) & 1)
 
     def catches(self, signum: int) -> bool:

@@ -45,21 +45,31 @@ def _guardian(process: "Process", everyone: "Mapping[int, Process]", deaf: "Coll
 
 def wait_for_end_of_file(
     readers: "Mapping[int, str]", writers: "Mapping[int, Collection[str] | None]", going: "Collection[int]"
-) -> tuple[set[int], set[int]]:
-    """Which of the `readers` wait for somebody who is going, and which have nobody to wait for: no writer is left.
+) -> set[int]:
+    """Which of the `readers` wait for somebody who is going.
 
     `readers` are PIDs with the pipe on their stdin. `writers` are PIDs of guardians with the pipes that they, and those
-    below them, can write to, or None, for any, where that is not known. `going` are the PIDs of those who are told and
-    will go. Whoever waits for somebody that waits is waiting too; readers in a circle, as of two coprocesses, are not.
+    below them, can write to, or None, for any, where that is not known. `going` are the PIDs of those who will go: they
+    are told, or their input has ended. Whoever waits for somebody that waits is waiting too; readers in a circle, as of
+    two coprocesses, are not.
     """
-    upstream = {
-        reader: {pid for pid, pipes in writers.items() if pid != reader and (pipes is None or pipe in pipes)}
-        for reader, pipe in readers.items()
-    }
     waiting: set[int] = set()
-    while more := {reader for reader in upstream.keys() - waiting if upstream[reader] & waiting.union(going)}:
+    while more := {
+        reader
+        for reader, pipe in readers.items()
+        if reader not in waiting and _writers_of(reader, pipe, writers) & waiting.union(going)
+    }:
         waiting |= more
-    return waiting, {reader for reader, above in upstream.items() if not above}
+    return waiting
+
+
+def without_writer(readers: "Mapping[int, str]", writers: "Mapping[int, Collection[str] | None]") -> set[int]:
+    """Which of the `readers` have no writer any more; the arguments are those of wait_for_end_of_file()."""
+    return {reader for reader, pipe in readers.items() if not _writers_of(reader, pipe, writers)}
+
+
+def _writers_of(reader: int, pipe: str, writers: "Mapping[int, Collection[str] | None]") -> set[int]:
+    return {pid for pid, pipes in writers.items() if pid != reader and (pipes is None or pipe in pipes)}
 
 
 def descendants(ancestor: int, everyone: "Mapping[int, Process]") -> "list[Process]":

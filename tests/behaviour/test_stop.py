@@ -283,6 +283,43 @@ def test_who_still_waits_for_somebody_is_told_before_the_bound(tmp_path: Path, p
         file.unlink()
 
 
+def test_a_reader_that_takes_its_time_after_its_input_has_ended_is_read_to_its_end(
+    tmp_path: Path, place: Place
+) -> None:
+    """The middle of three: whoever reads from it waits for it as it does for the first."""
+    need("bash")
+    file, log = tmp_path / "told", tmp_path / "log"
+    filtering = "sh -c 'cat; sleep 0.3; echo filtered'"
+    with stopping(place, "bash", "-c", f'"$@" | {filtering} | cat >{log}', "bash", *recorder(file, 0.1)) as run:
+        wait_until(lambda: log.exists() and log.read_text() == "up\n", "it to be up")
+        run.send(signal.SIGTERM)
+        run.wait()
+        assert log.read_text() == "up\nthe last line\nfiltered\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "script", "sent"),
+    [
+        (["-g"], '"$@" & wait', "SIGQUIT"),
+        (["-g"], '"$@" & wait', "SIGINT"),
+        (["--scope", "all"], '(trap "" TERM; "$@" & wait); true', "SIGTERM"),
+        ([], '(trap "" TERM; tini -s -- "$@" & wait); true', "SIGTERM"),
+        ([], '(trap "" TERM; pyinit -- "$@" & wait); true', "SIGTERM"),
+    ],
+)
+def test_who_waits_for_a_signal_that_it_ignores_is_told_once(
+    tmp_path: Path, place: Place, options: list[str], script: str, sent: str
+) -> None:
+    need("tini")
+    file = tmp_path / "told"
+    script = script.replace("pyinit", str(PYINIT))
+    with stopping(place, *options, "sh", "-c", script, "sh", *recorder(file, 0.5)) as run:
+        up(run)
+        run.send(getattr(signal, sent))
+        run.wait()
+        assert file.read_text() == sent
+
+
 def test_coprocesses_are_both_told(tmp_path: Path, place: Place) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     code = (

@@ -161,6 +161,21 @@ def test_who_takes_the_signal_late_has_all_its_time(tmp_path: Path) -> None:
     everywhere(check)
 
 
+def test_who_waits_for_a_signal_that_it_ignores_has_all_its_time(tmp_path: Path) -> None:
+    """While a process is in sigtimedwait(2), /proc shows the signal as ignored, and not as blocked."""
+
+    def check(place: Place) -> None:
+        file = tmp_path / place
+        words = ["sh", "-c", '(trap "" TERM; exec "$@"); true', "sh", *recorder(file, GRACE + 2)]
+        with stopping(place, *words) as run:
+            up(run)
+            run.send(signal.SIGTERM)
+            assert run.wait() == 143
+            assert file.read_text() == "SIGTERM"
+
+    everywhere(check)
+
+
 def test_who_is_stopped_by_the_terminal_meanwhile_does_not_hold_up_the_end() -> None:
     """SIGTTOU, because it restores the terminal from the background."""
     script = "(trap 'kill -STOP $(exec sh -c \"echo \\$PPID\")' TERM; echo up; while :; do sleep 0.1; done) & wait"

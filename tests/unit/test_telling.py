@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from pyinit.processes import Process
-from pyinit.telling import descendants, guardians, wait_for_end_of_file, was_told
+from pyinit.telling import descendants, guardians, wait_for_end_of_file, was_told, without_writer
 
 GROUP = 40
 
@@ -74,6 +74,7 @@ CASES = {
     "server | tee": ({2: "a"}, {1: {"a"}, 2: set()}, {1}, {2}, set()),
     "server | filter | tee": ({2: "a", 3: "b"}, {1: {"a"}, 2: {"b"}, 3: set()}, {1}, {2, 3}, set()),
     "the writer has gone": ({2: "a"}, {2: set(), 3: {"b"}}, {3}, set(), {2}),
+    "the writer of the first of two has gone": ({2: "a", 3: "b"}, {2: {"b"}, 3: set()}, set(), {3}, {2}),
     "it holds the other end itself": ({2: "a"}, {2: {"a"}}, set(), set(), {2}),
     "the writer is deaf": ({2: "a"}, {1: {"a"}, 2: set()}, set(), set(), set()),
     "one of two writers is deaf": ({3: "a"}, {1: {"a"}, 2: {"a"}, 3: set()}, {1}, {3}, set()),
@@ -92,7 +93,8 @@ def test_a_pipeline_is_told_from_its_head(
     waiting: set[int],
     alone: set[int],
 ) -> None:
-    assert wait_for_end_of_file(readers, writers, going) == (waiting, alone)
+    assert without_writer(readers, writers) == alone
+    assert wait_for_end_of_file(readers, writers, going | alone) == waiting
 
 
 def test_who_came_in_from_outside_is_no_descendant() -> None:
