@@ -13,6 +13,7 @@ from .stop import DRAINING, WAITING
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
+    from collections.abc import Iterable
 
     from .init import Init
     from .processes import Process
@@ -92,7 +93,7 @@ class Audience:
         self.called = False  # for the last time
         self.owed = False  # whether those outside the group are still to be told, where there is no /proc
         self.told: set[Birth] = set()
-        self.deaf: set[Birth] = set()  # who ignored it when it was to be told, or cannot be reached by it
+        self.ignored: set[Birth] = set()  # who ignored it when seen first, and not only since it was told
         self.ended_input: dict[int, float] = {}  # readers whose pipe has no writer, and since when
 
     def look(self, now: float, *, last: bool) -> None:
@@ -107,10 +108,11 @@ class Audience:
             left = {process.pid: process for process in processes.left()}
             if self.first_look:
                 self.remember_who_was_told(left)
-                self.deaf = {process.birth for process in left.values() if process.ignores(self.signum_for(process))}
-            if late:
-                self.deaf |= {process.birth for process in left.values() if self.is_out_of_reach(process)}
-            self.tell(left, now, last=last, late=late)
+                self.ignored = {process.birth for process in left.values() if process.ignores(self.signum_for(process))}
+            aloof = self.deaf(left, late=late)
+            if late:  # such as unshare(1), which blocks SIGTERM for as long as its child lives
+                aloof |= {process.birth for process in left.values() if self.holds_off(process)}
+            self.tell(left, left.values() if last else self.heads(left, aloof, now))
             if self.first_look:
                 processes.send((_signal.SIGCONT,), left, left)
             # Who loses its parent while /proc is walked may be missing, but not twice.
@@ -129,20 +131,29 @@ class Audience:
                 if telling.was_told(process, init.policy.scope, init.group, init.stop.signum, init.told_when):
                     self.told.add(process.birth)
 
-    def tell(self, left: "dict[int, Process]", now: float, *, last: bool, late: bool) -> None:
-        """Tell whoever has no guardian, but for readers that wait for the end of their input."""
-        deaf = self.deaf
-        if late:  # such as unshare(1), which blocks SIGTERM for as long as its child lives
-            deaf = deaf | {process.birth for process in left.values() if self.holds_off(process)}
-        untold = [process for process in left.values() if process.birth not in self.told]
-        now_told = untold if last else self.heads(left, untold, deaf, now)
+    def deaf(self, left: "dict[int, Process]", *, late: bool) -> "set[Birth]":
+        """Who does not heed the signal, as far as this can be known; when it is `late`, that is known of more."""
+        return {
+            process.birth
+            for process in left.values()
+            if (process.birth in self.ignored and self.ignores(process)) or (late and self.is_out_of_reach(process))
+        }
+
+    def ignores(self, process: "Process") -> bool:
+        """Whether it ignores what it is told, and cannot take it either."""
+        signum = self.signum_for(process)
+        return process.ignores(signum) and not process.may_take(signum)
+
+    def tell(self, left: "dict[int, Process]", listeners: "Iterable[Process]") -> None:
+        """Tell the listeners, of those who are left, but nobody twice."""
         receivers: dict[int, list[int]] = {}
-        for process in now_told:
-            signum = self.signum_for(process)
-            receivers.setdefault(signum, []).append(process.pid)
-            self.told.add(process.birth)
-            if process.ignores(signum):
-                self.deaf.add(process.birth)
+        for process in listeners:
+            if process.birth not in self.told:
+                signum = self.signum_for(process)
+                receivers.setdefault(signum, []).append(process.pid)
+                self.told.add(process.birth)
+                if process.ignores(signum):
+                    self.ignored.add(process.birth)
         for signum, pids in receivers.items():
             processes.send((signum,), pids, left)
 
@@ -150,10 +161,9 @@ class Audience:
         """What tells `process`: who ignores SIGQUIT, as a shell's background jobs do, may heed SIGTERM."""
         return _signal.SIGTERM if process.ignores(self.signum) else self.signum
 
-    def heads(
-        self, left: "dict[int, Process]", untold: "list[Process]", deaf: "set[Birth]", now: float
-    ) -> "list[Process]":
-        """Who of the untold is left to nobody and waits for no end of file."""
+    def heads(self, left: "dict[int, Process]", deaf: "set[Birth]", now: float) -> "list[Process]":
+        """Who is to be told: who has not been, is left to nobody but the `deaf`, and waits for no end of file."""
+        untold = [process for process in left.values() if process.birth not in self.told]
         pipes = {process.pid: processes.pipe_on_stdin(process.pid) for process in untold}
         readers = {pid: pipe for pid, pipe in pipes.items() if pipe not in ("", self.own_stdin)}
         written = {pid: processes.pipes_written_by(pid) for pid in left} if readers else {}
@@ -174,7 +184,7 @@ class Audience:
             others = writers.get(guardians[pid], set())
             writers[guardians[pid]] = None if mine is None or others is None else mine | others
         readers = {process.pid: readers[process.pid] for process in heads if process.pid in readers}
-        going = [pid for pid in writers if pid not in readers and left[pid].birth not in self.deaf]
+        going = [pid for pid in writers if pid not in readers and left[pid].birth not in deaf]
         alone = telling.without_writer(readers, writers)
         self.ended_input = {pid: self.ended_input.get(pid, now) for pid in alone}
         ending = {pid for pid, since in self.ended_input.items() if now < since + LOOK_AGAIN}
@@ -190,11 +200,10 @@ class Audience:
         return process.birth in self.told and processes.holds_off(process, self.signum_for(process))
 
     def is_over(self, left: "dict[int, Process]") -> bool:
-        """Whether no time will end those who are left: they do not heed the signal, or a terminal has stopped them."""
-        return all(
-            process.state == "T" or (process.birth in self.deaf and not process.blocks(self.signum_for(process)))
-            for process in telling.descendants(posix.getpid(), left)
-        )
+        """Whether no time will end those who are left: they are deaf, or the terminal has stopped them."""
+        deaf = self.deaf(left, late=True)
+        family = telling.descendants(posix.getpid(), left)
+        return all(process.state == "T" or process.birth in deaf for process in family)
 
     def tell_without_proc(self, error: Exception, *, last: bool) -> None:
         """As look(), where nobody can be seen: as PID 1 all can be told, elsewhere nobody.

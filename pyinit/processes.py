@@ -30,11 +30,10 @@ class Process:
     to 31, bit 0 is signal 1.
     """
 
-    __slots__ = ("blocked", "caught", "group", "ignored", "parent", "pid", "started", "state", "threads", "waits")
+    __slots__ = ("blocked", "caught", "group", "ignored", "parent", "pid", "started", "state", "threads")
 
     def __init__(self, pid: int, fields: list[bytes]) -> None:
         self.pid = pid
-        self.waits: bool | None = None  # for a signal, if that has been looked at
         self.state, self.parent = _state_and_parent_in(pid, fields)
         self.group = self.threads = self.started = self.blocked = self.ignored = self.caught = 0
         if len(fields) > 31:
@@ -47,20 +46,25 @@ class Process:
         return self.started, self.pid
 
     def ignores(self, signum: int) -> bool:
-        """Whether it ignores `signum`, by SIG_IGN or because that is the default; see signal(7).
+        """Whether it ignores `signum`, by SIG_IGN or because that is the default; see signal(7)."""
+        if signum in IGNORED_BY_DEFAULT and not self.catches(signum):
+            return True
+        return bool(self.ignored >> (signum - 1) & 1)
 
-        Whoever waits for it by sigwaitinfo(2) gets it all the same, as the inits do. Meanwhile the kernel does not show
-        it as blocked; and what is, may be so for a moment, as in a shell that forks.
+    def may_take(self, signum: int) -> bool:
+        """Whether it may take `signum`, although it ignores it.
+
+        It blocks it, if only for a moment, as around a fork; or it waits for signals, as inits do, and meanwhile the
+        kernel does not show them as blocked. See sigwaitinfo(2). As it may begin or end to wait, look more than once.
         """
-        by_default = signum in IGNORED_BY_DEFAULT and not self.catches(signum)
-        if not (by_default or self.ignored >> (signum - 1) & 1):
-            return False
-        if self.waits is None:
-            self.waits = b"sigtimedwait" in (_read(f"/proc/{self.pid}/wchan") or b"")
-        return not self.waits
+        for _ in range(3):
+            if self.blocks(signum) or b"sigtimedwait" in (_read(f"/proc/{self.pid}/wchan") or b""):
+                return True
+            self.blocked = process(self.pid).blocked
+        return False
 
     def blocks(self, signum: int) -> bool:
-        """Whether it blocks `signum`, to take it later, ignored or not, or for a moment, as around a fork."""
+        """Whether it blocks `signum`."""
         return bool(self.blocked >> (signum - 1) & 1)
 
     def catches(self, signum: int) -> bool:

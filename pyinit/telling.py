@@ -23,7 +23,7 @@ def was_told(process: "Process", scope: str, group: int, signum: int, when: "Bir
     """
     if scope == "child" or (scope == "group" and process.group != group):
         return False
-    return process.birth <= when and (process.blocks(signum) or not process.ignores(signum))
+    return process.birth <= when and (not process.ignores(signum) or process.may_take(signum))
 
 
 def guardians(everyone: "Mapping[int, Process]", deaf: "Collection[Birth]") -> dict[int, int]:
