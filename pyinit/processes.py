@@ -60,7 +60,8 @@ class Process:
         for _ in range(3):
             if self.blocks(signum) or b"sigtimedwait" in (_read(f"/proc/{self.pid}/wchan") or b""):
                 return True
-            self.blocked = process(self.pid).blocked
+            now = process(self.pid)
+            self.blocked, self.state = now.blocked, now.state
         return False
 
     def blocks(self, signum: int) -> bool:

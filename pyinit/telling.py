@@ -23,7 +23,10 @@ def was_told(process: "Process", scope: str, group: int, signum: int, when: "Bir
     """
     if scope == "child" or (scope == "group" and process.group != group):
         return False
-    return process.birth <= when and (not process.ignores(signum) or process.may_take(signum))
+    if process.birth > when:
+        return False
+    # Whoever has just been woken by it, and not run yet, neither blocks it any more nor waits for it still.
+    return not process.ignores(signum) or process.may_take(signum) or process.state == "R"
 
 
 def guardians(everyone: "Mapping[int, Process]", deaf: "Collection[Birth]") -> dict[int, int]:
