@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 from tests.harness import PYINIT, need, need_root
 from tests.servers.servers import Careful, Celery, Gunicorn, Node, Python, Redis, Server
-from tests.servers.stop import FORMS, SHELLS, Way, running, stops
+from tests.servers.stop import FORMS, PIPELINES, SHELLS, Way, running, stops
 
 PATIENCE = 3.0  # seconds from the stop signal to SIGKILL: ten in Docker, but no server here needs more than two
-LOGS = ("{} | cat", "exec > >(cat) 2>&1; {}; true", "exec > >(cat) 2>&1; exec {}")
 EACH = 7
 
 INITS = {
@@ -37,37 +36,33 @@ class Count(NamedTuple):
         return f"{self.kept} of {self.of}"
 
 
+def behind_shells(init: tuple[str, ...], forms: Iterable[str]) -> list[Way]:
+    """The ways through each of the forms in each shell."""
+    return [Way(init, "pid1", shell, form) for shell in SHELLS for form in forms]
+
+
 def saved(init: tuple[str, ...], kinds: Iterable[type[Server]]) -> Count:
     """The data of servers behind shells."""
-    ways = [Way(init, "pid1", shell, form) for shell in SHELLS for form in FORMS]
-    outcomes = [outcome for kind in kinds for outcome in stops(kind, ways, patience=PATIENCE)]
+    outcomes = [outcome for kind in kinds for outcome in stops(kind, behind_shells(init, FORMS), patience=PATIENCE)]
     return Count(sum(outcome.kept for outcome in outcomes), len(outcomes))
 
 
 def read(init: tuple[str, ...]) -> Count:
     """The data and the last line of a server that prints into a pipe as it ends."""
-    ways = [Way(init, "pid1", "bash", form) for form in LOGS] * EACH
+    ways = [Way(init, "pid1", "bash", form) for form in PIPELINES] * EACH
     outcomes = stops(Careful, ways, patience=PATIENCE)
     kept = [outcome.kept and outcome.printed.endswith("the last line\n") for outcome in outcomes]
     return Count(sum(kept), len(kept))
 
 
-def finished(init: tuple[str, ...]) -> Count:
-    """Celery's running task, in the exec form and behind shells."""
-    ways = [Way(init, "pid1"), *[Way(init, "pid1", shell, "{}; true") for shell in SHELLS]]
-    outcomes = stops(Celery, ways, patience=3 * PATIENCE)
-    return Count(sum(outcome.kept for outcome in outcomes), len(outcomes))
-
-
-def answered(init: tuple[str, ...]) -> Count:
-    """gunicorn's request in flight, at SIGTERM, in the exec form and behind shells."""
-    ways = [Way(init, "pid1"), *[Way(init, "pid1", shell, "{}; true") for shell in SHELLS]]
-    outcomes = stops(Gunicorn, ways, patience=PATIENCE)
+def worked(init: tuple[str, ...], kind: type[Server], patience: float) -> Count:
+    """The work in flight of a server that has workers, in the exec form and behind shells."""
+    outcomes = stops(kind, [Way(init, "pid1"), *behind_shells(init, ["{}; true"])], patience=patience)
     return Count(sum(outcome.kept for outcome in outcomes), len(outcomes))
 
 
 def managed(init: tuple[str, ...]) -> Count:
-    """The same at SIGHUP, a reload, and at SIGUSR2, a new master."""
+    """gunicorn's at SIGHUP, a reload, and at SIGUSR2, a new master."""
     kept = []
     for signum in (signal.SIGHUP, signal.SIGUSR2):
         with running(Gunicorn, Way(init, "pid1")) as (run, server):
@@ -80,8 +75,8 @@ ROWS: dict[str, Callable[[tuple[str, ...]], Count]] = {
     "data that servers behind a shell save on SIGTERM": lambda init: saved(init, (Careful, Python, Node)),
     "redis' data, behind a shell": lambda init: saved(init, (Redis,)),
     "data and last line, before a pipe": read,
-    "celery's running task": finished,
-    "gunicorn's request in flight, at SIGTERM": answered,
+    "celery's running task": lambda init: worked(init, Celery, 3 * PATIENCE),
+    "gunicorn's request in flight, at SIGTERM": lambda init: worked(init, Gunicorn, PATIENCE),
     "the same, at SIGHUP and SIGUSR2": managed,
 }
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.behaviour.launching import LAUNCHER, NOBODY, somebody
-from tests.behaviour.stopping import Place
+from tests.behaviour.stopping import PLACES, Place
 from tests.harness import Mode, need_root
 
 
@@ -29,7 +29,7 @@ def launcher(request: pytest.FixtureRequest) -> Iterator[list[str]]:
         yield user.launcher
 
 
-@pytest.fixture(params=["pid1", "subreaper", "launcher"])
+@pytest.fixture(params=PLACES)
 def place(request: pytest.FixtureRequest) -> Place:
     """Where pyinit runs: as PID 1, as a subreaper, or twice, with -n."""
     if request.param != "subreaper":

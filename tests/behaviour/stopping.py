@@ -4,12 +4,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from tests.behaviour.shell import words_of
 from tests.harness import BASE_PYTHON, PYINIT, Started, children_of, need_root, started, wait_until
 
 Place = Literal["pid1", "subreaper", "launcher"]
+PLACES: tuple[Place, ...] = get_args(Place)
 GRACE = 5.0  # seconds: the default of --grace
 
 # Says `up`. At the first stop signal it takes its time, SECONDS, and writes which ones came until then into FILE.
@@ -58,9 +59,8 @@ def in_drain(run: Started, place: Place) -> int:
 def everywhere(check: Callable[[Place], None]) -> None:
     """Run a check that takes seconds in all places at once."""
     need_root()
-    places: list[Place] = ["pid1", "subreaper", "launcher"]
-    with ThreadPoolExecutor(len(places)) as pool:
-        list(pool.map(check, places))
+    with ThreadPoolExecutor(len(PLACES)) as pool:
+        list(pool.map(check, PLACES))
 
 
 # As PID 1 of a namespace without a /proc.

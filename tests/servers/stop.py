@@ -20,6 +20,7 @@ from tests.servers.servers import Server
 
 SHELLS = {"dash": ["dash", "-c"], "bash": ["bash", "-c"], "busybox": ["busybox", "sh", "-c"]}
 FORMS = ("{}", "{}; true", "cd . && {}", "{} & wait", "{} | cat", "({}; true); true")
+PIPELINES = ("{} | cat", "exec > >(cat) 2>&1; {}; true", "exec > >(cat) 2>&1; exec {}")  # in bash
 AT_ONCE = 8
 
 

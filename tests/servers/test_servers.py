@@ -5,11 +5,10 @@ Counts, not single runs: a race that loses one stop in ten must show.
 
 import signal
 from collections import Counter
-from typing import get_args
 
 import pytest
 
-from tests.behaviour.stopping import Place
+from tests.behaviour.stopping import PLACES, Place
 from tests.harness import need, need_root, wait_until
 from tests.servers.servers import (
     Careful,
@@ -23,11 +22,9 @@ from tests.servers.servers import (
     Request,
     Server,
 )
-from tests.servers.stop import FORMS, SHELLS, behind_pyinit, running, stops
+from tests.servers.stop import FORMS, PIPELINES, SHELLS, behind_pyinit, running, stops
 
-PLACES: tuple[Place, ...] = get_args(Place)
 ONE_FORM = ("{}; true",)
-PIPELINES = ("{} | tee log", "exec > >(tee log) 2>&1; {}; true", "exec > >(tee log) 2>&1; exec {}")
 
 
 @pytest.fixture(autouse=True)
@@ -66,9 +63,8 @@ def test_what_a_server_saves_is_saved(kind: type[Server]) -> None:
 @pytest.mark.parametrize("form", PIPELINES)
 def test_what_a_server_prints_as_it_ends_is_read(form: str) -> None:
     need(*Careful.needs)
-    ways = [behind_pyinit(place, shell="bash", form=f"cd . ; {form}") for place in PLACES] * 7
-    form_with_log = form.replace("tee log", "cat")
-    outcomes = stops(Careful, [way._replace(form=form_with_log) for way in ways])
+    ways = [behind_pyinit(place, shell="bash", form=form) for place in PLACES] * 7
+    outcomes = stops(Careful, ways)
     assert [(outcome.kept, outcome.printed) for outcome in outcomes] == [(True, "up\nthe last line\n")] * len(ways)
 
 
