@@ -4,17 +4,15 @@ Called by init, once, and by launcher, whose command is the inner pyinit. The ch
 pyinit was started; what CPython changes at its own start is undone here.
 """
 
+import _signal
 import posix
 
 from .policy import NOT_FOUND, NOT_RUNNABLE, OWN_ERROR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal as _signal
     from collections.abc import Callable
     from typing import NoReturn
-else:
-    import _signal
 
 PATH_MAX = 4096  # <linux/limits.h>: where execvp(3) passes over a longer directory
 LONGEST_REPORT = 4096  # PIPE_BUF: written to a pipe at once or not at all; see pipe(7)

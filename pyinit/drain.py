@@ -4,6 +4,7 @@ Called by init, when its main child has ended and others have not. Who is told i
 how long it may take in the module stop.
 """
 
+import _signal
 import posix
 from time import monotonic
 
@@ -12,14 +13,11 @@ from .stop import DRAINING, WAITING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal as _signal
     from collections.abc import Iterable
 
     from .init import Init
     from .processes import Process
     from .telling import Birth
-else:
-    import _signal
 
 LOOK_AGAIN = 1.0  # seconds between two looks at who is left, and for a reader whose input has ended
 LOOKS_APART = 5  # times what a look takes: after a death there is one as soon as that

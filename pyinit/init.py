@@ -5,6 +5,7 @@ time with sigwaitinfo(2): there is no handler, so there is no race with one, and
 happens.
 """
 
+import _signal
 import posix
 from time import monotonic
 
@@ -14,13 +15,10 @@ from .policy import SUSPEND_SIGNALS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal as _signal
     from typing import NoReturn
 
     from .cli import Options
     from .stop import Stop
-else:
-    import _signal
 
 SIGCHLD, SIGCONT = _signal.SIGCHLD, _signal.SIGCONT
 ENDS_PAUSE = (_signal.SIGTERM, _signal.SIGINT)

@@ -8,6 +8,7 @@ They talk over a socket: the inner says what the launcher cannot see, and to eit
 has died. Called by cli, and imported only for this option. See pid_namespaces(7), user_namespaces(7).
 """
 
+import _signal
 import errno
 import fcntl
 import posix
@@ -24,13 +25,11 @@ from .terminal import can_suspend, take_back
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal as _signal
     from socket import socket, socketpair
     from typing import NoReturn
 
     from .cli import Options
 else:
-    import _signal
     from _socket import socketpair
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000  # <linux/sched.h>

@@ -4,6 +4,7 @@ Called by cli where there is an option or a variable to read; `pyinit -- command
 getopt costs 8 ms of the start, argparse 10.
 """
 
+import _signal
 import posix
 
 from . import log
@@ -13,11 +14,8 @@ from .signals import signal_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal as _signal
     from collections.abc import Callable
     from typing import NoReturn
-else:
-    import _signal
 
 
 def read(options: Options, words: list[str], environ: dict[bytes, bytes]) -> list[str]:

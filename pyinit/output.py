@@ -5,14 +5,9 @@ shared with the command: nothing here may change them (O_NONBLOCK on stderr woul
 that has gone, a full pipe, a full disk or a closed descriptor loses the line and nothing else.
 """
 
+import _signal
 import posix
 from _stat import S_ISCHR, S_ISFIFO, S_ISREG
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import signal as _signal
-else:
-    import _signal
 
 LONGEST_LINE = 4096  # PIPE_BUF: what poll(2) promises a pipe to have room for
 

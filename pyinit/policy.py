@@ -4,13 +4,8 @@ Called by cli (to read options) and by init (to decide). No system call is made 
 process.
 """
 
+import _signal
 import posix
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:  # the signal module costs 6 ms at start, for its enums; the C module below it has all that is needed
-    import signal as _signal
-else:
-    import _signal
 
 STOP_SIGNALS = frozenset({_signal.SIGTERM, _signal.SIGINT, _signal.SIGQUIT})
 SUSPEND_SIGNALS = frozenset({_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU})

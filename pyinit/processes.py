@@ -4,16 +4,14 @@ Called by drain, and by init for --scope all and --kill-after. Everything in /pr
 has gone is left out. See proc(5).
 """
 
+import _signal
 import posix
 from _stat import S_IWUSR
 from time import CLOCK_BOOTTIME, clock_gettime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal as _signal
     from collections.abc import Collection, Iterable
-else:
-    import _signal
 
 IGNORED_BY_DEFAULT = (_signal.SIGCHLD, _signal.SIGCONT, _signal.SIGURG, _signal.SIGWINCH)
 MOST_WALKS = 100  # where what forks runs as another user and cannot be stopped

@@ -3,13 +3,8 @@
 Called by options, to read them, and for messages.
 """
 
+import _signal
 import posix
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import signal as _signal
-else:
-    import _signal
 
 ALIASES = ("SIG_", "SIGCLD", "SIGIOT", "SIGPOLL")  # SIG_ is no signal at all, the others have better known names
 

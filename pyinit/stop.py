@@ -14,11 +14,7 @@ monotonic(3), and do what the phase asks for.
 (1) with --wait-all to waiting. (2) Both: with --grace 0 to killing. (3) The drain has been asked for from now on.
 """
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import signal as _signal
-else:
-    import _signal
+import _signal
 
 RUNNING, ASKED, WAITING, DRAINING, KILLING = "running", "asked", "waiting", "draining", "killing"
 GRACE = 5.0  # seconds, where --grace does not say otherwise

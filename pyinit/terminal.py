@@ -5,15 +5,10 @@ blocked in pyinit, so tcsetpgrp(3) works from the background. See "Orphaned proc
 setpgid(2).
 """
 
+import _signal
 import posix
 
 from .policy import SUSPEND_SIGNALS
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import signal as _signal
-else:
-    import _signal
 
 
 def hand_over(terminal: int, pgid: int) -> bool:
