@@ -7,37 +7,14 @@ import posix
 import sys
 
 from . import log
-from .policy import OWN_ERROR, Policy
+from .request import OWN_ERROR, Options, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import NoReturn
 
 # What holds options in the environment, besides the command line.
 VARIABLES = (b"PYINIT_OPTIONS", b"TINI_VERBOSITY", b"TINI_KILL_PROCESS_GROUP", b"DUMB_INIT_DEBUG", b"DUMB_INIT_SETSID")
-
-
-class UsageError(Exception):
-    """What is wrong with the command line, in words."""
-
-
-class Options:
-    """What pyinit was asked to do. Times are in seconds."""
-
-    def __init__(self) -> None:
-        self.policy = Policy()
-        self.command: list[str] = []
-        self.grace: float | None = None  # the module stop's default
-        self.kill_after: float | None = None
-        self.wait_all = False
-        self.parent_death_signal = 0
-        self.pid_namespace = False
-        self.pause = False
-        self.warn_on_reap = False
-        self.verbosity = log.WARNING
-        self.status_fd = -1
-        self.prints: Callable[[], str] | None = None
 
 
 def main(inherited_mask: "set[int]") -> "NoReturn":
@@ -67,14 +44,13 @@ def parse(words: list[str], environ: dict[bytes, bytes]) -> Options:
 
     UsageError where they don't make sense.
     """
-    options = Options()
     has_option = bool(words) and words[0].startswith("-") and words[0] != "--"
     if has_option or any(variable in environ for variable in VARIABLES):
         from .options import read  # 60 kB and 0.4 ms that `pyinit -- command` does without
 
-        options.command = read(options, words, environ)
+        options = read(words, environ)
     else:
-        options.command = words[1:] if words[:1] == ["--"] else words
+        options = Options(command=words[1:] if words[:1] == ["--"] else words)
     if options.prints:
         return options
     if options.pause and options.command:

@@ -7,7 +7,7 @@ pyinit was started; what CPython changes at its own start is undone here.
 import _signal
 import posix
 
-from .policy import NOT_FOUND, NOT_RUNNABLE, OWN_ERROR
+from .request import NOT_FOUND, NOT_RUNNABLE, OWN_ERROR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ from time import monotonic
 
 from . import log
 from .command import Caller, CommandError, become, start, take_terminal
-from .policy import SUSPEND_SIGNALS
+from .policy import SUSPEND_SIGNALS, Policy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from .cli import Options
+    from .request import Options
     from .stop import Stop
 
 SIGCHLD, SIGCONT = _signal.SIGCHLD, _signal.SIGCONT
@@ -45,7 +45,8 @@ class Init:
 
     def __init__(self, options: "Options", caller: Caller) -> None:
         self.options = options
-        self.policy = options.policy
+        self.policy = Policy(options.scope, options.rewrites, options.remapped)
+        self.status_fd = options.status_fd
         self.caller = caller
         self.terminal = caller.terminal
         self.pauses = options.pause
@@ -99,7 +100,7 @@ class Init:
 
     def descriptors(self) -> set[int | None]:
         """The descriptors above 2 that pyinit needs as long as it runs."""
-        return {self.options.status_fd, self.terminal}
+        return {self.status_fd, self.terminal}
 
     def become_command(self, pyinit_group: int, _: int) -> "NoReturn":
         """In the child: exec the command."""
@@ -139,10 +140,10 @@ class Init:
 
     def report(self, document: str) -> None:
         """Write a line to --json-status-fd."""
-        if self.options.status_fd >= 0:
+        if self.status_fd >= 0:
             from .output import write
 
-            write(self.options.status_fd, f"{document}\n".encode())
+            write(self.status_fd, f"{document}\n".encode())
 
     def loop(self) -> None:
         """Forward and reap until the main child has ended; with --pause until SIGTERM or SIGINT.

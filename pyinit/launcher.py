@@ -18,8 +18,9 @@ from _socket import AF_UNIX, CMSG_SPACE, MSG_DONTWAIT, MSG_PEEK, SO_PASSCRED, SO
 from . import log
 from .command import Caller, CommandError, take_terminal
 from .init import Init
-from .policy import OWN_ERROR, Policy
+from .policy import Policy
 from .privileges import Privileges, libc
+from .request import OWN_ERROR
 from .stop import Stop
 from .terminal import can_suspend, take_back
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from socket import socket, socketpair
     from typing import NoReturn
 
-    from .cli import Options
+    from .request import Options
 else:
     from _socket import socketpair
 
@@ -82,7 +83,6 @@ class Launcher(Init):
         super().__init__(options, caller)
         # Every signal goes to the inner as it is, and nothing else is done about it: the inner has the options.
         self.policy = Policy()
-        self.policy.scope = "child"
         self.pauses = False
         self.privileges = privileges
         self.inner_end, self.socket = socketpair(AF_UNIX, SOCK_SEQPACKET)
@@ -184,7 +184,7 @@ class Launcher(Init):
         """The inner has ended, and every process of the namespace with it."""
         self.listen()
         if not self.command_ran:
-            self.options.status_fd = -1
+            self.status_fd = -1
         super().ended(wait_status)
 
     def drain(self) -> None:
@@ -196,7 +196,7 @@ class Inner(Init):
 
     def __init__(self, launcher: Launcher) -> None:
         super().__init__(launcher.options, launcher.caller)
-        self.options.status_fd = -1  # the launcher's
+        self.status_fd = -1  # the launcher's
         self.socket, self.counter = launcher.inner_end, launcher.counter
         self.privileges = launcher.privileges
         self.can_suspend = launcher.can_suspend

@@ -8,8 +8,7 @@ import _signal
 import posix
 
 from . import log
-from .cli import Options, UsageError
-from .policy import OWN_ERROR
+from .request import OWN_ERROR, Options, UsageError
 from .signals import signal_number
 
 TYPE_CHECKING = False
@@ -18,10 +17,13 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
-def read(options: Options, words: list[str], environ: dict[bytes, bytes]) -> list[str]:
-    """Apply what the environment says, then the options that `words` begins with; return the words after them."""
-    _read_environment(options, environ)
-    return _read_options(options, words)
+def read(words: list[str], environ: dict[bytes, bytes]) -> Options:
+    """What the environment asks for, then the options that `words` begins with; the words after them are the command.
+
+    UsageError where they don't make sense.
+    """
+    options, command = _read_options(_read_environment(environ), words)
+    return options.but(command=command)
 
 
 class Option:
@@ -30,35 +32,37 @@ class Option:
     __slots__ = ("apply", "letter", "meaning", "name", "peers", "value")
 
     def __init__(
-        self, letter: str, name: str, value: str, peers: str, apply: "Callable[[Options, str], None]", meaning: str
+        self, letter: str, name: str, value: str, peers: str, apply: "Callable[[Options, str], Options]", meaning: str
     ) -> None:
         self.letter, self.name, self.value = letter, name, value
         self.peers, self.apply, self.meaning = peers, apply, meaning
 
 
-def _read_environment(options: Options, environ: dict[bytes, bytes]) -> None:
+def _read_environment(environ: dict[bytes, bytes]) -> Options:
     """What tini and dumb-init take from the environment, then PYINIT_OPTIONS."""
+    options = Options()
     # TINI_SUBREAPER asks for what pyinit always is.
     if b"TINI_KILL_PROCESS_GROUP" in environ:
-        options.policy.scope = "group"
+        options = options.but(scope="group")
     verbosity = environ.get(b"TINI_VERBOSITY", b"")
     if verbosity.isdigit() and len(verbosity) < 9:  # tini's 1, its default, is warnings
-        options.verbosity = int(verbosity) - 1
+        options = options.but(verbosity=int(verbosity) - 1)
     if environ.get(b"DUMB_INIT_DEBUG") == b"1":
-        options.verbosity = log.INFO
+        options = options.but(verbosity=log.INFO)
     if environ.get(b"DUMB_INIT_SETSID") == b"0":
-        options.policy.scope = "child"
+        options = options.but(scope="child")
     words = environ.get(b"PYINIT_OPTIONS", b"").decode(errors="surrogateescape").split()
     try:
-        rest = _read_options(options, words)
+        options, rest = _read_options(options, words)
     except UsageError as error:
         raise UsageError(f"PYINIT_OPTIONS: {error}") from None
     if rest:
         raise UsageError(f"PYINIT_OPTIONS: {rest[0]!r} is no option")
+    return options
 
 
-def _read_options(options: Options, words: list[str]) -> list[str]:
-    """Apply the options that `words` begins with; return the words after them."""
+def _read_options(options: Options, words: list[str]) -> tuple[Options, list[str]]:
+    """Add the options that `words` begins with; return the words after them too."""
     rest = list(words)
     while rest and rest[0].startswith("-") and rest[0] != "-":
         word = rest.pop(0)
@@ -71,7 +75,7 @@ def _read_options(options: Options, words: list[str]) -> list[str]:
                 value = _following(f"--{option.name}", option, rest)
             elif equals and not option.value:
                 raise UsageError(f"--{option.name} takes no value")
-            _apply(f"--{option.name}", option, options, value)
+            options = _apply(f"--{option.name}", option, options, value)
             continue
         letters = word[1:]
         while letters:
@@ -81,8 +85,8 @@ def _read_options(options: Options, words: list[str]) -> list[str]:
             if option.value:
                 value = letters or _following(f"-{letter}", option, rest)
                 letters = ""
-            _apply(f"-{letter}", option, options, value)
-    return rest
+            options = _apply(f"-{letter}", option, options, value)
+    return options, rest
 
 
 def _long_option(name: str) -> Option:
@@ -107,75 +111,76 @@ def _following(typed: str, option: Option, rest: list[str]) -> str:
     return rest.pop(0)
 
 
-def _apply(typed: str, option: Option, options: Options, value: str) -> None:
+def _apply(typed: str, option: Option, options: Options, value: str) -> Options:
     try:
-        option.apply(options, value)
+        return option.apply(options, value)
     except ValueError as error:
         raise UsageError(f"{typed} {value}: {error}") from None
 
 
-def _scope(options: Options, value: str) -> None:
+def _scope(options: Options, value: str) -> Options:
     if value not in ("child", "group", "all"):
         raise ValueError("a scope is child, group or all")
-    options.policy.scope = value
+    return options.but(scope=value)
 
 
-def _rewrite(options: Options, value: str) -> None:
+def _rewrite(options: Options, value: str) -> Options:
     came, colon, goes = value.partition(":")
     if not colon:
         raise ValueError("a rewriting is SIG:SIG, such as TERM:QUIT")
     signum = signal_number(came)
     if signum in (_signal.SIGKILL, _signal.SIGSTOP):
         raise ValueError(f"{came} cannot be caught")
-    options.policy.rewrites[signum] = 0 if goes == "0" else signal_number(goes)
+    return options.but(rewrites={**options.rewrites, signum: 0 if goes == "0" else signal_number(goes)})
 
 
-def _remap_exit(options: Options, value: str) -> None:
-    options.policy.remapped.add(_integer(value, "an exit status", 255))
+def _remap_exit(options: Options, value: str) -> Options:
+    return options.but(remapped=options.remapped | {_integer(value, "an exit status", 255)})
 
 
-def _grace(options: Options, value: str) -> None:
-    options.grace = _seconds(value)
+def _grace(options: Options, value: str) -> Options:
+    return options.but(grace=_seconds(value))
 
 
-def _kill_after(options: Options, value: str) -> None:
-    options.kill_after = _seconds(value)
+def _kill_after(options: Options, value: str) -> Options:
+    return options.but(kill_after=_seconds(value))
 
 
-def _wait_all(options: Options, _: str) -> None:
-    options.wait_all = True
+def _wait_all(options: Options, _: str) -> Options:
+    return options.but(wait_all=True)
 
 
-def _parent_death_signal(options: Options, value: str) -> None:
-    options.parent_death_signal = signal_number(value)
+def _parent_death_signal(options: Options, value: str) -> Options:
+    return options.but(parent_death_signal=signal_number(value))
 
 
-def _pid_namespace(options: Options, _: str) -> None:
-    options.pid_namespace = True
+def _pid_namespace(options: Options, _: str) -> Options:
+    return options.but(pid_namespace=True)
 
 
-def _pause(options: Options, _: str) -> None:
-    options.pause = True
+def _pause(options: Options, _: str) -> Options:
+    return options.but(pause=True)
 
 
-def _warn_on_reap(options: Options, _: str) -> None:
-    options.warn_on_reap = True
+def _warn_on_reap(options: Options, _: str) -> Options:
+    return options.but(warn_on_reap=True)
 
 
-def _verbose(options: Options, _: str) -> None:
-    options.verbosity = max(options.verbosity, log.WARNING) + 1
+def _verbose(options: Options, _: str) -> Options:
+    return options.but(verbosity=max(options.verbosity, log.WARNING) + 1)
 
 
-def _status_fd(options: Options, value: str) -> None:
+def _status_fd(options: Options, value: str) -> Options:
     import fcntl
 
-    options.status_fd = _integer(value, "a descriptor", 2**31 - 1)
+    status_fd = _integer(value, "a descriptor", 2**31 - 1)
     try:
-        flags = fcntl.fcntl(options.status_fd, fcntl.F_GETFL)
+        flags = fcntl.fcntl(status_fd, fcntl.F_GETFL)
     except OSError:
         raise ValueError("this descriptor is not open") from None
     if flags & posix.O_ACCMODE == posix.O_RDONLY:
         raise ValueError("this descriptor is not open for writing")
+    return options.but(status_fd=status_fd)
 
 
 def _integer(value: str, what: str, highest: int) -> int:
@@ -191,20 +196,20 @@ def _seconds(value: str) -> float:
     return float(value)
 
 
-def _nothing(options: Options, _: str) -> None:
-    pass
+def _nothing(options: Options, _: str) -> Options:
+    return options
 
 
-def _license(options: Options, _: str) -> None:
-    options.prints = lambda: LICENSE
+def _license(options: Options, _: str) -> Options:
+    return options.but(prints=lambda: LICENSE)
 
 
-def _help(options: Options, _: str) -> None:
-    options.prints = help_text
+def _help(options: Options, _: str) -> Options:
+    return options.but(prints=help_text)
 
 
-def _version(options: Options, _: str) -> None:
-    options.prints = version_text
+def _version(options: Options, _: str) -> Options:
+    return options.but(prints=version_text)
 
 
 OPTIONS = (

@@ -6,7 +6,7 @@ Called by init where pyinit is not PID 1, which adopts orphans by itself, and fo
 import posix
 
 from . import __path__, log
-from .policy import OWN_ERROR
+from .request import OWN_ERROR
 
 
 def adopt_orphans() -> None:

@@ -7,12 +7,14 @@ process.
 import _signal
 import posix
 
+from .request import AS_IT_IS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 STOP_SIGNALS = frozenset({_signal.SIGTERM, _signal.SIGINT, _signal.SIGQUIT})
 SUSPEND_SIGNALS = frozenset({_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU})
-
-OWN_ERROR = 125
-NOT_RUNNABLE = 126
-NOT_FOUND = 127
 
 
 class Policy:
@@ -20,10 +22,10 @@ class Policy:
 
     __slots__ = ("remapped", "rewrites", "scope")
 
-    def __init__(self) -> None:
-        self.scope = "child"
-        self.rewrites: dict[int, int] = {}
-        self.remapped: set[int] = set()
+    def __init__(
+        self, scope: str = "child", rewrites: "Mapping[int, int]" = AS_IT_IS, remapped: frozenset[int] = frozenset()
+    ) -> None:
+        self.scope, self.rewrites, self.remapped = scope, rewrites, remapped
 
     def forwarded(self, signum: int) -> int | None:
         """The signal to forward where `signum` came in; None: none at all."""

@@ -2,8 +2,9 @@
 
 import pytest
 
-from pyinit.cli import Options, UsageError, parse
+from pyinit.cli import parse
 from pyinit.options import OPTIONS, help_text
+from pyinit.request import Options, UsageError
 
 
 def parsed(*words: str, **environ: str) -> Options:
@@ -19,7 +20,7 @@ def refusal(*words: str, **environ: str) -> str:
 def test_without_options_the_design_s_defaults_hold() -> None:
     options = parsed("true")
     assert options.command == ["true"]
-    assert (options.policy.scope, options.policy.rewrites, options.policy.remapped) == ("child", {}, set())
+    assert (options.scope, options.rewrites, options.remapped) == ("child", {}, frozenset())
     assert (options.grace, options.kill_after, options.wait_all) == (None, None, False)
     assert (options.parent_death_signal, options.pid_namespace, options.pause) == (0, False, False)
     assert (options.warn_on_reap, options.verbosity, options.status_fd) == (False, 0, -1)
@@ -62,16 +63,16 @@ def test_what_is_no_time_is_refused(word: str) -> None:
 
 
 def test_the_last_scope_wins() -> None:
-    assert parsed("-c", "true").policy.scope == "child"
-    assert parsed("-c", "-g", "true").policy.scope == "group"
-    assert parsed("--scope", "all", "-c", "true").policy.scope == "child"
-    assert parsed("-cg", "--scope=all", "true").policy.scope == "all"
+    assert parsed("-c", "true").scope == "child"
+    assert parsed("-c", "-g", "true").scope == "group"
+    assert parsed("--scope", "all", "-c", "true").scope == "child"
+    assert parsed("-cg", "--scope=all", "true").scope == "all"
 
 
 def test_rewritings_and_remappings_add_up_and_the_last_of_a_signal_wins() -> None:
-    policy = parsed("-r15:3", "-r", "TERM:QUIT", "-r", "HUP:0", "-r", "TERM:USR1", "-e1", "-e", "2", "true").policy
-    assert policy.rewrites == {15: 10, 1: 0}
-    assert policy.remapped == {1, 2}
+    options = parsed("-r15:3", "-r", "TERM:QUIT", "-r", "HUP:0", "-r", "TERM:USR1", "-e1", "-e", "2", "true")
+    assert options.rewrites == {15: 10, 1: 0}
+    assert options.remapped == {1, 2}
 
 
 def test_verbosity_adds_up() -> None:
@@ -106,15 +107,15 @@ def test_one_v_says_something_whatever_tini_verbosity_is() -> None:
 
 def test_pyinit_options_come_first_and_the_command_line_wins() -> None:
     options = parsed("-t2", "true", PYINIT_OPTIONS=" -c\t-t 1\n-e3 ")
-    assert (options.policy.scope, options.grace, options.policy.remapped) == ("child", 2.0, {3})
-    assert parsed("-g", "true", DUMB_INIT_SETSID="0").policy.scope == "group"
-    assert parsed("true", DUMB_INIT_SETSID="0", PYINIT_OPTIONS="-g").policy.scope == "group"
+    assert (options.scope, options.grace, options.remapped) == ("child", 2.0, frozenset({3}))
+    assert parsed("-g", "true", DUMB_INIT_SETSID="0").scope == "group"
+    assert parsed("true", DUMB_INIT_SETSID="0", PYINIT_OPTIONS="-g").scope == "group"
 
 
 @pytest.mark.parametrize("value", ["", "0", "1", "no"])
 def test_tini_kill_process_group_is_the_scope_group_whatever_its_value(value: str) -> None:
-    assert parsed("true", TINI_KILL_PROCESS_GROUP=value).policy.scope == "group"
-    assert parsed("-c", "true", TINI_KILL_PROCESS_GROUP=value).policy.scope == "child"
+    assert parsed("true", TINI_KILL_PROCESS_GROUP=value).scope == "group"
+    assert parsed("-c", "true", TINI_KILL_PROCESS_GROUP=value).scope == "child"
 
 
 @pytest.mark.parametrize("value", ["", " ", "--", "-v --"])
@@ -173,3 +174,11 @@ def test_parsing_changes_neither_its_words_nor_its_environment() -> None:
     words, environ = ["-v", "-t5", "a", "b"], {b"PYINIT_OPTIONS": b"-v"}
     parse(words, environ)
     assert (words, environ) == (["-v", "-t5", "a", "b"], {b"PYINIT_OPTIONS": b"-v"})
+
+
+def test_options_are_not_changed_once_they_are_parsed() -> None:
+    options = parsed("-g", "true")
+    with pytest.raises(AttributeError):
+        options.scope = "all"
+    other = options.but(scope="all")
+    assert (options.scope, other.scope, other.command) == ("group", "all", ["true"])

@@ -109,21 +109,19 @@ def test_a_signal_is_forwarded_as_it_is(signum: int) -> None:
 
 
 def test_a_rewritten_signal_is_forwarded_as_the_other_and_only_once() -> None:
-    policy = Policy()
-    policy.rewrites = {15: 3, 3: 15, 1: 0}
+    policy = Policy(rewrites={15: 3, 3: 15, 1: 0})
     assert [policy.forwarded(signum) for signum in (15, 3, 1, 2)] == [3, 15, None, 2]
 
 
 def test_a_signal_stops_the_command_by_what_came_or_by_what_goes() -> None:
     policy = Policy()
     assert [signum for signum in sorted(signal.valid_signals()) if policy.stops(signum)] == [2, 3, 15]
-    policy.rewrites = {1: 15, 15: 10}
+    policy = Policy(rewrites={1: 15, 15: 10})
     assert [signum for signum in sorted(signal.valid_signals()) if policy.stops(signum)] == [1, 2, 3, 15]
 
 
 def test_what_is_dropped_stops_nothing() -> None:
-    policy = Policy()
-    policy.rewrites = {15: 0}
+    policy = Policy(rewrites={15: 0})
     assert [signum for signum in sorted(signal.valid_signals()) if policy.stops(signum)] == [2, 3]
 
 
@@ -139,8 +137,7 @@ def test_a_deadly_signal_is_128_and_its_number_with_or_without_a_core(signum: in
 
 
 def test_a_remapped_status_becomes_0() -> None:
-    policy = Policy()
-    policy.remapped = {3, 143}
+    policy = Policy(remapped=frozenset({3, 143}))
     assert [policy.exit_status(status) for status in (3 << 8, 15, 4 << 8, 9)] == [0, 0, 4, 137]
 
 
