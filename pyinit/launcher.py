@@ -18,8 +18,9 @@ from _socket import AF_UNIX, CMSG_SPACE, MSG_DONTWAIT, MSG_PEEK, SO_PASSCRED, SO
 from . import log
 from .command import Caller, CommandError, take_terminal
 from .init import Init
+from .kernel import PR_SET_PDEATHSIG, mount, prctl, unshare
 from .policy import Policy
-from .privileges import Privileges, libc
+from .privileges import Privileges
 from .request import OWN_ERROR
 from .stop import Stop
 from .terminal import can_suspend, take_back
@@ -35,7 +36,6 @@ else:
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000  # <linux/sched.h>
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 0x2, 0x4, 0x8, 0x4000, 0x40000  # <linux/mount.h>
-PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 SEEK_CUR = 1  # <unistd.h>
 UCRED_SIZE = 12  # three ints, the first the PID in the receiver's namespace: SCM_CREDENTIALS in unix(7)
 
@@ -264,7 +264,7 @@ def unshare_pid() -> Privileges | None:
 
 def die_with_parent(socket: "socket") -> None:
     """Be killed with the launcher, however it dies; see PR_SET_PDEATHSIG in prctl(2)."""
-    libc("prctl", PR_SET_PDEATHSIG, _signal.SIGKILL)
+    prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
     # It may have died before. Its end of the socket was closed then, and is closed before the signal is sent otherwise.
     try:
         if not socket.recv(1, MSG_PEEK | MSG_DONTWAIT):
@@ -287,16 +287,3 @@ def isolate() -> None:
         mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     except OSError as error:
         raise StepError("mount a new /proc", error, PROC_HINT if error.errno == errno.EPERM else "") from None
-
-
-def unshare(flags: int) -> None:
-    """unshare(2); OSError."""
-    if hasattr(posix, "unshare"):  # Python 3.12
-        posix.unshare(flags)
-    else:
-        libc("unshare", flags)
-
-
-def mount(source: bytes, target: bytes, kind: bytes, flags: int) -> None:
-    """mount(2) without data; OSError."""
-    libc("mount", source, target, kind, flags, None)

@@ -1,20 +1,21 @@
-"""Parents: who adopts orphans, and what happens when pyinit's own parent dies. By prctl(2), from python-prctl.
+"""Parents: who adopts orphans, and what happens when pyinit's own parent dies. By prctl(2).
 
 Called by init where pyinit is not PID 1, which adopts orphans by itself, and for --parent-death-signal.
 """
 
 import posix
 
-from . import __path__, log
+from . import log
+from .kernel import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
 from .request import OWN_ERROR
 
 
 def adopt_orphans() -> None:
     """Become a subreaper; see PR_SET_CHILD_SUBREAPER in prctl(2). A warning where that can't be done."""
     try:
-        prctl("PR_SET_CHILD_SUBREAPER", 1)
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
     except ImportError as error:
-        log.warning(f"orphans will not be adopted, because python-prctl cannot be imported: {error}")
+        log.warning(f"orphans will not be adopted, because neither python-prctl nor ctypes can be imported: {error}")
     except OSError as error:
         log.warning(f"orphans will not be adopted: PR_SET_CHILD_SUBREAPER: {error.strerror}")
 
@@ -23,26 +24,9 @@ def set_parent_death_signal(signum: int) -> None:
     """Have the kernel send `signum` when the parent dies; see PR_SET_PDEATHSIG in prctl(2). Ends pyinit if it can't."""
     parent = posix.getppid()
     try:
-        prctl("PR_SET_PDEATHSIG", signum)
+        prctl(PR_SET_PDEATHSIG, signum)
     except (ImportError, OSError) as error:
         log.error(f"--parent-death-signal: {error}")
         posix._exit(OWN_ERROR)
     if posix.getppid() != parent:  # it died just before: the kernel has nothing to tell any more
         posix.kill(posix.getpid(), signum)
-
-
-def prctl(option: str, argument: int) -> None:
-    """prctl(2) by python-prctl, of which only the C half is imported: its Python half takes 3 ms."""
-    import sys
-
-    sys.path.insert(0, f"{__path__[0]}/..")  # for this import alone: nothing else may be found there first
-    try:
-        import _prctl
-    except ImportError:
-        import site  # it is not beside pyinit; it may be elsewhere, such as where Debian's packages are
-
-        sys.path += site.getsitepackages()
-        import _prctl
-    finally:
-        del sys.path[0]
-    _prctl.prctl(getattr(_prctl, option), argument)

@@ -5,14 +5,13 @@ and resets the securebits; for a command that runs as uid 0 the next exec would 
 """
 
 import ctypes
-import posix
 import sys
+
+from .kernel import libc
 
 PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_GET_SECUREBITS, PR_SET_SECUREBITS = 23, 24, 27, 28  # <linux/prctl.h>
 CAPABILITY_VERSION_3 = 0x20080522  # <linux/capability.h>
 DATA_SIZE = 24  # two times three 32-bit words: effective, permitted, inheritable
-
-_library = ctypes.CDLL(None, use_errno=True)
 
 
 class Privileges:
@@ -37,13 +36,3 @@ class Privileges:
             libc("prctl", PR_CAPBSET_DROP, capability)
         libc("prctl", PR_SET_SECUREBITS, self.securebits)
         libc("capset", self.header, self.sets)
-
-
-def libc(function: str, *arguments: "bytes | int | ctypes.Array[ctypes.c_char] | None") -> int:
-    """Call a function of the C library that returns an int; OSError where that is -1."""
-    words = [ctypes.c_ulong(argument) if isinstance(argument, int) else argument for argument in arguments]
-    result = int(getattr(_library, function)(*words))
-    if result == -1:
-        code = ctypes.get_errno()
-        raise OSError(code, posix.strerror(code))
-    return result

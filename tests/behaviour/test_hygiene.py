@@ -13,9 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.launching import copy_installation, public_pyinit
+from tests.behaviour.launching import copy_installation, in_mount_namespace, public_pyinit
 from tests.behaviour.programs import compiled
-from tests.harness import PYINIT, UNSHARE, Mode, children_of, fill, need_root, started, state_of, status_of, wait_until
+from tests.harness import (
+    PYINIT,
+    UNSHARE,
+    Mode,
+    children_of,
+    fill,
+    missing,
+    need_root,
+    started,
+    state_of,
+    status_of,
+    wait_until,
+)
 
 SUBSETS = list(chain.from_iterable(combinations((0, 1, 2), count) for count in range(4)))
 
@@ -215,7 +227,8 @@ def imported(mode: Mode, *words: str) -> set[str]:
 def test_a_plain_start_as_pid_1_imports_what_it_needs_and_nothing_else() -> None:
     need_root()
     added = imported("pid1", str(PYINIT), "--", "/bin/true") - imported("pid1", "-c", "")
-    own = {"pyinit", "pyinit.cli", "pyinit.command", "pyinit.init", "pyinit.log", "pyinit.policy", "pyinit.stop"}
+    own = {"pyinit", "pyinit.cli", "pyinit.command", "pyinit.init", "pyinit.log", "pyinit.policy"}
+    own |= {"pyinit.request", "pyinit.stop"}
     assert added == own
 
 
@@ -225,20 +238,46 @@ def test_python_prctl_is_imported_by_a_subreaper_and_not_by_pid_1() -> None:
     assert "_prctl" in imported("subreaper", str(PYINIT), "--", "true")
 
 
-def test_without_python_prctl_a_subreaper_warns_once_and_goes_on(tmp_path: Path) -> None:
+@pytest.fixture
+def without_python_prctl(tmp_path: Path) -> str:
     """A script with its package beside it, and a Python whose own directories have no python-prctl."""
     site = tmp_path / "lib" / "python{}.{}".format(*sys.version_info[:2]) / "site-packages"
     installed = PYINIT.parent.parent / site.relative_to(tmp_path)
     shutil.copytree(installed / "pyinit", site / "pyinit")
     (tmp_path / "bin").mkdir()
     shutil.copy(PYINIT, tmp_path / "bin")
-    with started("sh", "-c", "exit 5", init=[str(tmp_path / "bin" / "pyinit"), "--"], stderr=-1) as run:
+    return str(tmp_path / "bin" / "pyinit")
+
+
+def test_without_python_prctl_a_subreaper_adopts_by_ctypes(without_python_prctl: str) -> None:
+    script = "(sleep 1000 & echo $!); echo done; read -r end"
+    with started("sh", "-c", script, init=[without_python_prctl, "--"], stdin=-1, stderr=-1) as run:
+        orphan = int(run.line())
+        assert run.line() == b"done\n"
+        wait_until(lambda: status_of(orphan).get("PPid") == str(run.pid), "the orphan to be adopted")
+        assert "_prctl" not in Path(f"/proc/{run.pid}/maps").read_text()
+        run.close_stdin()
+        run.wait()
+        assert run.process.stderr is not None
+        assert run.process.stderr.read() == b""
+        assert run.alive() == []
+
+
+def test_with_neither_python_prctl_nor_ctypes_a_subreaper_warns_once_and_goes_on(without_python_prctl: str) -> None:
+    need_root()
+    interpreter = PYINIT.read_text().split()[0].removeprefix("#!")
+    find = "import importlib.util; print(importlib.util.find_spec('_ctypes').origin)"
+    library = subprocess.run([interpreter, "-ISc", find], capture_output=True, text=True, check=True).stdout.strip()
+    if not library.startswith("/"):
+        missing("a Python whose ctypes can be hidden")
+    hidden = in_mount_namespace(f"mount --bind /dev/null {library}", without_python_prctl, "--")
+    with started("sh", "-c", "exit 5", init=hidden, stderr=-1) as run:
         assert run.wait() == 5
         assert run.process.stderr is not None
         said = run.process.stderr.read().decode().splitlines()
     assert len(said) == 1
     assert "orphans will not be adopted" in said[0]
-    with started("true", init=[str(tmp_path / "bin" / "pyinit"), "--"], stderr=-1, mode="pid1") as run:
+    with started("true", init=hidden, stderr=-1, mode="pid1") as run:
         assert run.process.stderr is not None
         assert run.process.stderr.read() == b""
 
