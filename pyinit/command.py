@@ -138,7 +138,7 @@ def take_terminal(caller: Caller, pyinit_group: int) -> None:
         move(caller.terminal, pyinit_group, posix.getpgrp())
 
 
-def become(caller: Caller, words: list[str]) -> "NoReturn":
+def exec_command(caller: Caller, words: list[str]) -> "NoReturn":
     """Turn this child into the command. CommandError where that can't be done."""
     _restore_environment(caller.pid)
     # CPython ignores these two at its start. Whether they were ignored before cannot be known any more.

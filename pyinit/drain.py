@@ -75,7 +75,7 @@ def _take_signal(init: "Init", deadline: float | None) -> None:
     outgoing = init.policy.forwarded(siginfo.si_signo)
     if init.policy.stops(siginfo.si_signo):
         init.asked_to_stop(siginfo.si_signo)
-    elif outgoing and not init.takes(siginfo):
+    elif outgoing and not init.is_own(siginfo):
         init.signal_descendants(outgoing)
     init.reap()
 

@@ -10,7 +10,7 @@ import posix
 from time import monotonic
 
 from . import log
-from .command import Caller, CommandError, become, start, take_terminal
+from .command import Caller, CommandError, exec_command, start, take_terminal
 from .policy import SUSPEND_SIGNALS, Policy
 
 TYPE_CHECKING = False
@@ -64,19 +64,21 @@ class Init:
         self.wait_flags = posix.WNOHANG if caller.terminal is None else posix.WNOHANG | posix.WUNTRACED
         self.signals = tuple(_signal.valid_signals())
         self.tells_of_orphans = options.warn_on_reap or log.level >= log.DEBUG
-        self.import_what_options_need()
+        self.import_for_options()
 
     def run(self) -> "NoReturn":
         """Start the command, see it through, drain, exit."""
         if not self.pauses:
             try:
-                self.child = start(self.caller, self.become_command, self.stopped_before_exec)
+                self.child = start(self.caller, self.be_command, self.stopped_before_exec)
             except CommandError as error:
                 log.error(str(error))
                 posix._exit(error.status)
             self.started()
         self.stop = self.make_stop()
-        settle(self.descriptors())
+        posix.chdir("/")  # somebody may want to unmount what pyinit was started in
+        close_inherited(self.descriptors())
+        set_name()
         self.loop()
         try:
             self.drain()
@@ -91,8 +93,8 @@ class Init:
         options = self.options
         return Stop(grace=options.grace, kill_after=options.kill_after, wait_all=options.wait_all)
 
-    def import_what_options_need(self) -> None:
-        """Now, because the package may be removed, or replaced by another version, while the command runs."""
+    def import_for_options(self) -> None:
+        """What the options use while the command runs, now: the package may be removed or replaced meanwhile."""
         if self.tells_of_orphans or log.level >= log.INFO:
             from . import output, signals  # noqa: F401
         if self.policy.scope != "child" or self.options.kill_after is not None:
@@ -102,10 +104,10 @@ class Init:
         """The descriptors above 2 that pyinit needs as long as it runs."""
         return {self.status_fd, self.terminal}
 
-    def become_command(self, pyinit_group: int, _: int) -> "NoReturn":
+    def be_command(self, pyinit_group: int, _: int) -> "NoReturn":
         """In the child: exec the command."""
         take_terminal(self.caller, pyinit_group)
-        become(self.caller, self.options.command)
+        exec_command(self.caller, self.options.command)
 
     def stopped_before_exec(self, pid: int, signum: int) -> None:
         """Ctrl-Z has come too early for loop() to see it: stop the job, and wait for SIGCONT here."""
@@ -169,7 +171,7 @@ class Init:
         elif self.pauses and siginfo.si_signo in ENDS_PAUSE and self.policy.stops(siginfo.si_signo):
             self.pauses = False
             self.asked_to_stop(siginfo.si_signo)
-        elif not self.takes(siginfo) and self.child:
+        elif not self.is_own(siginfo) and self.child:
             self.forward(siginfo)
 
     def next_signal(self, deadline: float | None) -> "_signal.struct_siginfo | None":
@@ -180,7 +182,7 @@ class Init:
         # With no time left sigtimedwait(2) returns a pending signal all the same, and a flood of them ends no wait.
         return _signal.sigtimedwait(self.signals, left) if left > 0 else None
 
-    def takes(self, siginfo: "_signal.struct_siginfo") -> bool:
+    def is_own(self, siginfo: "_signal.struct_siginfo") -> bool:
         """Whether a signal is pyinit's own: SIGCHLD, but not one that was sent by kill(2). See sigaction(2).
 
         The terminal's SIGTTIN and SIGTTOU are too: they mean that another process of pyinit's job needs the terminal.
@@ -352,7 +354,7 @@ class Init:
         return False
 
     def drain(self) -> None:
-        """See to what the command left behind. No child left, no descendant: whoever loses its parent becomes ours."""
+        """See to what the command left behind. Without a child there is nobody that pyinit could find."""
         if not self.childless:
             from .drain import drain
 
@@ -386,13 +388,8 @@ class Init:
                 self.signal_group(signum)
 
 
-def settle(keep: set[int | None]) -> None:
-    """Hold nothing that a stranger may want back: the working directory, open files; and be called pyinit in ps.
-
-    Descriptors 0 to 2 and those in `keep` stay. Without /proc the descriptors are closed by number, and the name is
-    what the kernel took it to be from the script's.
-    """
-    posix.chdir("/")
+def close_inherited(keep: set[int | None]) -> None:
+    """Close every descriptor above 2 that is not in `keep`; without /proc by number, as far as 4096."""
     try:
         inherited = [int(name) for name in posix.listdir("/proc/self/fd")]
     except OSError:
@@ -403,6 +400,10 @@ def settle(keep: set[int | None]) -> None:
                 posix.close(fd)
             except OSError:
                 pass  # EBADF: the one that listed them
+
+
+def set_name() -> None:
+    """Be called pyinit in ps, however the script was started; without /proc the kernel's name for it stays."""
     try:
         comm = posix.open("/proc/self/comm", posix.O_WRONLY | posix.O_CLOEXEC)
         posix.write(comm, b"pyinit")

@@ -100,7 +100,7 @@ class Launcher(Init):
         self.command_ran = False
         self.can_suspend = can_suspend()
 
-    def become_command(self, pyinit_group: int, report_fd: int) -> "NoReturn":
+    def be_command(self, pyinit_group: int, report_fd: int) -> "NoReturn":
         """In the child, PID 1 of the new namespace: be the inner pyinit."""
         take_terminal(self.caller, pyinit_group)
         self.socket.close()
@@ -121,7 +121,7 @@ class Launcher(Init):
         """The descriptors above 2 that the launcher needs as long as it runs."""
         return {*super().descriptors(), self.socket.fileno(), self.counter}
 
-    def takes(self, siginfo: "_signal.struct_siginfo") -> bool:
+    def is_own(self, siginfo: "_signal.struct_siginfo") -> bool:
         """Listen to the inner where it has said something; drop a Ctrl-Z that nobody could undo, as the kernel does."""
         signum = siginfo.si_signo
         if siginfo.si_code > 0 and signum in (_signal.SIGRTMAX, _signal.SIGIO):
@@ -129,7 +129,7 @@ class Launcher(Init):
             return True
         if siginfo.si_code > 0 and signum == _signal.SIGTSTP and not self.can_suspend:
             return True
-        return super().takes(siginfo)
+        return super().is_own(siginfo)
 
     def forward(self, siginfo: "_signal.struct_siginfo") -> None:
         """As Init does."""
@@ -206,12 +206,12 @@ class Inner(Init):
         """The descriptors above 2 that the inner needs as long as it runs."""
         return {*super().descriptors(), self.socket.fileno(), self.counter}
 
-    def become_command(self, pyinit_group: int, report_fd: int) -> "NoReturn":
+    def be_command(self, pyinit_group: int, report_fd: int) -> "NoReturn":
         """In the child: let the kernel tell the launcher our PID over there, then exec the command."""
         self.socket.send(b"pid")
         if self.privileges is not None:
             self.privileges.restore()
-        super().become_command(pyinit_group, report_fd)
+        super().be_command(pyinit_group, report_fd)
 
     def started(self) -> None:
         """The command's exec has happened; the launcher says so."""
