@@ -1,10 +1,12 @@
 """System calls that Python has no function for: prctl(2), mount(2), capget(2), and before 3.12 unshare(2).
 
-Called by parentage, where pyinit is not PID 1, and by launcher and privileges. prctl(2) is called by python-prctl,
-which is cheap to load, and by ctypes where that is not installed.
+Called by parentage, where pyinit is not PID 1, and by launcher and privileges.
 """
 
 import posix
+import sys
+
+from . import __path__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,34 +15,39 @@ if TYPE_CHECKING:
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
 
-
-def prctl(option: int, argument: int) -> None:
-    """prctl(2); OSError. ImportError where there is neither python-prctl nor ctypes."""
-    try:
-        call = _python_prctl()
-    except ImportError:
-        libc("prctl", option, argument)
-    else:
-        call(option, argument)
+_library: "ctypes.CDLL | None" = None
 
 
-def _python_prctl() -> "Callable[[int, int], object]":
-    """The C half of python-prctl: its Python half takes 3 ms to import."""
-    import sys
+def prctl(option: int, argument: int = 0) -> int:
+    """prctl(2); OSError. ImportError where there is neither python-prctl nor ctypes.
 
-    from . import __path__
+    python-prctl is the cheaper one to load, unless ctypes is there already, as for --pid-namespace, which mounts.
+    """
+    if "ctypes" not in sys.modules:
+        try:
+            return int(_python_prctl()(option, argument) or 0)  # None from what only sets
+        except ImportError:
+            pass
+    return libc("prctl", option, argument)
 
-    # Beside pyinit, or where Debian's packages are: neither is in the path of an isolated Python.
+
+def _python_prctl() -> "Callable[[int, int], int | None]":
+    """The C half of python-prctl, whose Python half takes 3 ms to import; ImportError.
+
+    It is beside pyinit or where Debian's packages are, and neither is in the path of an isolated Python.
+    """
     sys.path.insert(0, f"{__path__[0]}/..")
     try:
         from _prctl import prctl as call
     except ImportError:
+        call = None
+    finally:
+        del sys.path[0]  # before anything else is imported, which would be looked for there first
+    if call is None:
         import site
 
         sys.path += site.getsitepackages()
         from _prctl import prctl as call
-    finally:
-        del sys.path[0]
     return call  # type: ignore[no-any-return]
 
 
@@ -59,10 +66,13 @@ def mount(source: bytes, target: bytes, kind: bytes, flags: int) -> None:
 
 def libc(function: str, *arguments: "bytes | int | ctypes.Array[ctypes.c_char] | None") -> int:
     """Call a function of the C library that returns an int; OSError where that is -1."""
+    global _library
     import ctypes
 
+    if _library is None:
+        _library = ctypes.CDLL(None, use_errno=True)
     words = [ctypes.c_ulong(argument) if isinstance(argument, int) else argument for argument in arguments]
-    result = int(getattr(ctypes.CDLL(None, use_errno=True), function)(*words))
+    result = int(getattr(_library, function)(*words))
     if result == -1:
         code = ctypes.get_errno()
         raise OSError(code, posix.strerror(code))

@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 from itertools import chain, combinations
 from pathlib import Path
 
@@ -241,11 +240,9 @@ def test_python_prctl_is_imported_by_a_subreaper_and_not_by_pid_1() -> None:
 @pytest.fixture
 def without_python_prctl(tmp_path: Path) -> str:
     """A script with its package beside it, and a Python whose own directories have no python-prctl."""
-    site = tmp_path / "lib" / "python{}.{}".format(*sys.version_info[:2]) / "site-packages"
-    installed = PYINIT.parent.parent / site.relative_to(tmp_path)
-    shutil.copytree(installed / "pyinit", site / "pyinit")
-    (tmp_path / "bin").mkdir()
-    shutil.copy(PYINIT, tmp_path / "bin")
+    copy_installation(tmp_path)
+    for library in tmp_path.rglob("_prctl*"):
+        library.unlink()
     return str(tmp_path / "bin" / "pyinit")
 
 
