@@ -5,7 +5,7 @@
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
 BUILD_PACKAGES := gcc libc6-dev libcap-dev python3-dev python3-venv procps util-linux
-TEST_PACKAGES := tini dumb-init catatonit bubblewrap bash dash busybox less vim-tiny strace
+TEST_PACKAGES := tini dumb-init catatonit bubblewrap bash dash zsh fish tmux bsdutils busybox less vim-tiny strace sudo
 SERVER_PACKAGES := redis-server nginx-light postgresql nodejs
 ENGINE_PACKAGES := docker.io podman runc conmon debootstrap iproute2
 SOURCES := $(wildcard pyinit/*.py pyinit/bin/*) setup.cfg pyproject.toml

@@ -1,4 +1,4 @@
-"""Starts the command: its process group, the terminal, signals, environment, exec.
+"""Starts the command: its process group, signals, environment, exec.
 
 Called by init, once, and by launcher, whose command is the inner pyinit. The child must find everything as it was when
 pyinit was started; what CPython changes at its own start is undone here.
@@ -7,6 +7,7 @@ pyinit was started; what CPython changes at its own start is undone here.
 import _signal
 import posix
 
+from .policy import FROM_TERMINAL
 from .request import NOT_FOUND, NOT_RUNNABLE, OWN_ERROR
 
 TYPE_CHECKING = False
@@ -26,17 +27,28 @@ class CommandError(Exception):
         self.status = status
 
 
+class MainChild:
+    """The process whose end is pyinit's: `pid`, 0 while there is none, and the process `group` that it was started in.
+
+    The group is to compare with once the main child has ended; it may be somebody else's then.
+    """
+
+    __slots__ = ("group", "pid")
+
+    def __init__(self) -> None:
+        self.pid = self.group = 0
+
+
 class Caller:
     """How pyinit was started: what its child must find again."""
 
-    __slots__ = ("foreground", "ignored_sigchld", "mask", "pid", "terminal")
+    __slots__ = ("ignored_sigchld", "mask", "pid", "terminal")
 
     def __init__(self, mask: set[int]) -> None:
         self.mask = mask & _signal.valid_signals()  # 32 and 33 are the C library's own
         self.pid = posix.getpid()
         self.ignored_sigchld = _signal.getsignal(_signal.SIGCHLD) == _signal.SIG_IGN
         self.terminal = _controlling_terminal()
-        self.foreground = self.terminal is not None and _in_foreground(self.terminal)
         if self.ignored_sigchld:  # the kernel would reap in pyinit's stead, and throw the exit status away
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
 
@@ -55,87 +67,73 @@ def _controlling_terminal() -> int | None:
     return terminal
 
 
-def _in_foreground(terminal: int) -> bool:
-    """Whether this process is in the terminal's foreground process group."""
-    try:
-        if posix.getpgrp():
-            return posix.tcgetpgrp(terminal) == posix.getpgrp()
-        # PID 1 of a namespace in whose parent the group lies: both are 0 then, wherever the terminal is. A read of
-        # nothing tells: SIGTTIN is blocked, so it is EIO in the background. See tcgetpgrp(3), pid_namespaces(7).
-        probe = posix.open("/dev/tty", posix.O_RDONLY | posix.O_NOCTTY | posix.O_CLOEXEC | posix.O_NONBLOCK)
-        try:
-            posix.read(probe, 0)
-        finally:
-            posix.close(probe)
-    except BlockingIOError:
-        pass  # somebody else of the foreground group is reading
-    except OSError:
-        return False
-    return True
+def start(
+    caller: Caller, run: "Callable[[int], NoReturn]", *, leave_terminal: bool = False
+) -> "tuple[int, list[_signal.struct_siginfo]]":
+    """Fork a child and have it call `run`, which execs; return its PID, and the signals that came before it was there.
 
+    The child has a process group of its own, but under a terminal. `run` is called with a descriptor that the exec
+    closes. Returns then, so that no signal is ever forwarded to a copy of pyinit. With `leave_terminal` the caller goes
+    into a session of its own, and leaves the terminal to its child. CommandError where fork(2) or the exec failed;
+    nothing is left of the child then.
 
-def start(caller: Caller, run: "Callable[[int, int], NoReturn]", stopped: "Callable[[int, int], None]") -> int:
-    """Fork a child in a process group of its own and have it call `run`, which execs; return its PID.
-
-    `run` is called with pyinit's process group and a descriptor that the exec closes. Returns then, so that no signal
-    is ever forwarded to a copy of pyinit. A child that has the terminal may be stopped by Ctrl-Z before: `stopped` is
-    called with its PID and the signal, and must continue it. CommandError where fork(2) or the exec failed; nothing is
-    left of the child then.
+    Ctrl-Z stops all of a job, so from before the fork until the exec it stops pyinit too, which waits for the child. As
+    PID 1 it cannot.
     """
+    stops_with_child = caller.terminal is not None and posix.getpid() != 1
     try:
         report_end, child_end = posix.pipe2(posix.O_CLOEXEC)
     except OSError as error:
         raise CommandError(OWN_ERROR, f"cannot make a pipe: {error.strerror}") from None
+    if stops_with_child:
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGTSTP})
     try:
         pid = posix.fork()
     except OSError as error:
         raise CommandError(OWN_ERROR, f"cannot fork: {error.strerror}") from None
     if pid == 0:
-        _child(run, child_end)
+        _child(caller, run, child_end)
+    if leave_terminal and caller.terminal is not None:
+        posix.setsid()
+    early = [] if caller.terminal is None else _share_pending(pid)
     posix.close(child_end)
-    if caller.foreground:
-        _watch_for_stop(pid, report_end, stopped)
     report = posix.read(report_end, LONGEST_REPORT)  # the exec closes the other end
     posix.close(report_end)
+    if stops_with_child:
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGTSTP})
     if report:
         posix.waitpid(pid, 0)
         status, _, reason = report.decode(errors="surrogateescape").partition(" ")
         raise CommandError(int(status), reason)
-    return pid
+    return pid, early
 
 
-def _watch_for_stop(pid: int, report_end: int, stopped: "Callable[[int, int], None]") -> None:
-    """Return when the report is there, or its end; until then nobody else would see that the child is stopped."""
-    import select
+def _share_pending(pid: int) -> "list[_signal.struct_siginfo]":
+    """Send the terminal's signals that are pending to the child, which may have been forked after they came.
 
-    poll = select.poll()
-    poll.register(report_end)
-    while not poll.poll(50):
-        siginfo = posix.waitid(posix.P_PID, pid, posix.WSTOPPED | posix.WNOHANG)
-        if siginfo:
-            stopped(pid, siginfo.si_status)
+    It has not taken any yet: what has come to it too is pending there, and does not get more by this.
+    """
+    early = []
+    while siginfo := _signal.sigtimedwait(FROM_TERMINAL, 0):
+        if siginfo.si_code > 0:
+            posix.kill(pid, siginfo.si_signo)
+        early.append(siginfo)
+    return early
 
 
-def _child(run: "Callable[[int, int], NoReturn]", report_fd: int) -> "NoReturn":
+def _child(caller: Caller, run: "Callable[[int], NoReturn]", report_fd: int) -> "NoReturn":
     """In the child: never returns, whatever happens."""
     try:
-        pyinit_group = posix.getpgrp()
-        posix.setpgid(0, 0)
-        run(pyinit_group, report_fd)
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGTSTP})
+        if caller.terminal is None:
+            posix.setpgid(0, 0)
+        run(report_fd)
     except CommandError as error:
         report = f"{error.status} {error}"
     except BaseException as error:
         report = f"{OWN_ERROR} {type(error).__name__}: {error}"
     posix.write(report_fd, report.encode(errors="surrogateescape")[:LONGEST_REPORT])
     posix._exit(OWN_ERROR)
-
-
-def take_terminal(caller: Caller, pyinit_group: int) -> None:
-    """In the child: have its process group be the foreground group, unless Ctrl-Z has made that the shell's again."""
-    if caller.foreground and caller.terminal is not None:
-        from .terminal import move
-
-        move(caller.terminal, pyinit_group, posix.getpgrp())
 
 
 def exec_command(caller: Caller, words: list[str]) -> "NoReturn":

@@ -13,10 +13,12 @@ from .stop import DRAINING, WAITING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from .init import Init
     from .processes import Process
+    from .reaper import Reaper
+    from .receivers import Receivers
+    from .stop import Stop
     from .telling import Birth
 
 LOOK_AGAIN = 1.0  # seconds between two looks at who is left, and for a reader whose input has ended
@@ -26,66 +28,59 @@ KILL_AGAIN = 0.05  # seconds between two rounds of SIGKILL
 MOST_NAMES = 10  # in one message
 
 
-def drain(init: "Init") -> None:
+def drain(
+    stop: "Stop", receivers: "Receivers", reaper: "Reaper", take_signal: "Callable[[float | None], None]"
+) -> None:
     """Let what is left end, then make it.
+
+    `take_signal` waits for a signal until a deadline, acts on it, and reaps.
 
     With --wait-all, wait until a stop signal comes. Then tell everybody who has not been told; when the time is over,
     SIGKILL until nothing is left. A process forked by one that was about to die is met by the next round.
     """
     began = monotonic()
     if log.level >= log.INFO:
-        _tell_who_is_left(init)
-    init.stop.main_child_ended(began)
-    while init.stop.phase == WAITING and not init.childless:
-        _take_signal(init, None)
-    if not init.childless:
-        _let_end(init)
-    if not init.childless:
-        _kill_all(init)
+        reaper.names = _tell_who_is_left()
+    stop.main_child_ended(began)
+    while stop.phase == WAITING and not reaper.childless:
+        take_signal(None)
+    if not reaper.childless:
+        _let_end(stop, receivers, reaper, take_signal)
+    if not reaper.childless:
+        _kill_all(receivers, reaper, take_signal)
     log.info(f"drained in {monotonic() - began:.2f} s")
 
 
-def _let_end(init: "Init") -> None:
+def _let_end(
+    stop: "Stop", receivers: "Receivers", reaper: "Reaper", take_signal: "Callable[[float | None], None]"
+) -> None:
     """Tell what is left, and look again, until nobody is left or the time is over."""
-    audience = Audience(init)
+    audience = Audience(stop, receivers)
     look_at = looked = monotonic()
     cost = 0.0
-    while init.stop.phase == DRAINING and not init.childless:
-        now, deadline, last_call = monotonic(), init.stop.deadline(), init.stop.last_call()
+    while stop.phase == DRAINING and not reaper.childless:
+        now, deadline, last_call = monotonic(), stop.deadline(), stop.last_call()
         last = last_call is not None and now >= last_call and not audience.called
         if deadline is not None and now >= deadline:
-            init.stop.expire()
+            stop.expire()
         elif now >= look_at or last:
             audience.look(now, last=last)
             looked = monotonic()
             look_at, cost = looked + LOOK_AGAIN, looked - now
         else:
-            reaped = init.reaped
+            reaped = reaper.reaped
             bounds = [bound for bound in (deadline, last_call) if bound is not None and bound > now]
-            _take_signal(init, min([look_at, *bounds]))
-            if init.reaped > reaped:  # it may have left somebody behind; in a crowd not each death is worth a look
+            take_signal(min([look_at, *bounds]))
+            if reaper.reaped > reaped:  # it may have left somebody behind; in a crowd not each death is worth a look
                 look_at = min(look_at, looked + LOOKS_APART * cost)
-
-
-def _take_signal(init: "Init", deadline: float | None) -> None:
-    """Wait for a signal, until `deadline`: stop signals are the stop's business, others go to all. Reap."""
-    siginfo = init.next_signal(deadline)
-    if siginfo is None:
-        return
-    outgoing = init.policy.forwarded(siginfo.si_signo)
-    if init.policy.stops(siginfo.si_signo):
-        init.asked_to_stop(siginfo.si_signo)
-    elif outgoing and not init.is_own(siginfo):
-        init.signal_descendants(outgoing)
-    init.reap()
 
 
 class Audience:
     """Those who are left, and who of them has been told: each process once. Processes are named by their birth."""
 
-    def __init__(self, init: "Init") -> None:
-        self.init = init
-        self.signum = init.stop.drain_signal()
+    def __init__(self, stop: "Stop", receivers: "Receivers") -> None:
+        self.stop, self.receivers = stop, receivers
+        self.signum = stop.drain_signal()
         self.own_stdin = processes.pipe_on_stdin(posix.getpid())
         self.first_look = True
         self.called = False  # for the last time
@@ -101,7 +96,7 @@ class Audience:
         are deaf, the time is over.
         """
         self.called = self.called or last
-        late = now >= self.init.stop.grace_over
+        late = now >= self.stop.grace_over
         try:
             left = {process.pid: process for process in processes.left()}
             if self.first_look:
@@ -116,17 +111,18 @@ class Audience:
             # Who loses its parent while /proc is walked may be missing, but not twice.
             if late and self.is_over(left) and self.is_over({process.pid: process for process in processes.left()}):
                 log.info("nothing that is left heeds the signal")
-                self.init.stop.expire()
+                self.stop.expire()
         except processes.NoProcError as error:
             self.tell_without_proc(error, last=last or late)
         self.first_look = False
 
     def remember_who_was_told(self, left: "dict[int, Process]") -> None:
         """By the stop signal that was forwarded while the main child lived."""
-        init = self.init
-        if init.told_when is not None:
+        receivers = self.receivers
+        if receivers.told_when is not None:
+            scope, group, signum = receivers.scope, receivers.child.group, self.stop.signum
             for process in left.values():
-                if telling.was_told(process, init.policy.scope, init.group, init.stop.signum, init.told_when):
+                if telling.was_told(process, scope, group, signum, receivers.told_when):
                     self.told.add(process.birth)
 
     def deaf(self, left: "dict[int, Process]", *, late: bool) -> "set[Birth]":
@@ -208,10 +204,10 @@ class Audience:
 
         Those whom --scope group has told cannot be told apart: everybody is left alone until the `last` call.
         """
-        scope = "child" if self.init.told_when is None else self.init.policy.scope
+        scope = "child" if self.receivers.told_when is None else self.receivers.scope
         if posix.getpid() != 1:
-            self.init.signal_without_proc((self.signum,), error)
-            self.init.stop.bounded = True
+            self.receivers.signal_without_proc((self.signum,), error)
+            self.stop.bounded = True
         elif self.first_look and scope != "child":
             processes.signal_descendants((_signal.SIGCONT,))
             self.owed = scope == "group"
@@ -220,28 +216,29 @@ class Audience:
             self.owed = False
 
 
-def _kill_all(init: "Init") -> None:
+def _kill_all(receivers: "Receivers", reaper: "Reaper", take_signal: "Callable[[float | None], None]") -> None:
     """SIGKILL, again and again, until no child is left or what is left cannot die."""
     give_up = monotonic() + CANNOT_DIE
     while monotonic() < give_up:
-        reaped = init.reaped
-        init.kill_descendants()
+        reaped = reaper.reaped
+        receivers.kill_descendants()
         again = monotonic() + KILL_AGAIN
         while monotonic() < again:
-            _take_signal(init, again)
-            if init.childless:
+            take_signal(again)
+            if reaper.childless:
                 return
-        if init.reaped > reaped:
+        if reaper.reaped > reaped:
             give_up = monotonic() + CANNOT_DIE
     left = ", ".join(f"{pid} ({name}, state {state})" for pid, name, state in _who_is_left()[:MOST_NAMES])
     log.warning(f"left behind, because SIGKILL does not end it: PID {left or 'unknown'}")
 
 
-def _tell_who_is_left(init: "Init") -> None:
-    """With -v."""
-    init.names = {pid: name for pid, name, _ in _who_is_left()}
-    few = ", ".join(f"{pid} ({name})" for pid, name in list(init.names.items())[:MOST_NAMES])
-    log.info(f"still there: {len(init.names)}: PID {few}{', ...' if len(init.names) > MOST_NAMES else ''}")
+def _tell_who_is_left() -> dict[int, str]:
+    """With -v; the names by PID."""
+    names = {pid: name for pid, name, _ in _who_is_left()}
+    few = ", ".join(f"{pid} ({name})" for pid, name in list(names.items())[:MOST_NAMES])
+    log.info(f"still there: {len(names)}: PID {few}{', ...' if len(names) > MOST_NAMES else ''}")
+    return names
 
 
 def _who_is_left() -> list[tuple[int, str, str]]:

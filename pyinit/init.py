@@ -1,7 +1,7 @@
-"""The loop: wait for a signal, forward, reap, drain.
+"""The life of one main child: start it, forward and reap until it ends, drain.
 
-Called by cli, and by launcher for both of its processes. Signals are blocked before anything else and taken one at a
-time with sigwaitinfo(2): there is no handler, so there is no race with one, and nothing wakes pyinit while nothing
+Called by cli, and by launcher for the process that is PID 1. Signals are blocked before anything else and taken one at
+a time with sigwaitinfo(2): there is no handler, so there is no race with one, and nothing wakes pyinit while nothing
 happens.
 """
 
@@ -10,7 +10,7 @@ import posix
 from time import monotonic
 
 from . import log
-from .command import Caller, CommandError, exec_command, start, take_terminal
+from .command import Caller, CommandError, MainChild, exec_command, start
 from .policy import SUSPEND_SIGNALS, Policy
 
 TYPE_CHECKING = False
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from .request import Options
-    from .stop import Stop
+    from .terminal import Job
 
 SIGCHLD, SIGCONT = _signal.SIGCHLD, _signal.SIGCONT
 ENDS_PAUSE = (_signal.SIGTERM, _signal.SIGINT)
+ALL_SIGNALS = tuple(_signal.valid_signals())
 
 
 def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
@@ -41,41 +42,32 @@ def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
 class Init:
     """The life of one main child. Its methods stand in the order in which they are needed."""
 
-    role_of_child = "the command"
+    leaves_terminal = False
 
     def __init__(self, options: "Options", caller: Caller) -> None:
-        self.options = options
-        self.policy = Policy(options.scope, options.rewrites, options.remapped)
-        self.status_fd = options.status_fd
-        self.caller = caller
-        self.terminal = caller.terminal
+        self.options, self.caller = options, caller
+        self.policy = Policy(options.rewrites, options.remapped)
+        self.child = MainChild()
+        self.early: list[_signal.struct_siginfo] = []  # signals that came before there was a main child
         self.pauses = options.pause
-        self.child = 0  # PID and process group of the main child; 0: there is none (any more)
-        self.group = 0  # the group that the main child was given, once it has ended: to compare with, not to signal
-        self.told_when: tuple[int, int] | None = None  # when --scope group or all forwarded a stop signal
+        self.status_fd = options.status_fd
         self.status = 0  # pyinit's exit status, once there is no main child
-        self.stopped = False  # the main child, as far as job control goes
-        self.told_to_stop = False  # pyinit has been, with kill(2), and SIGCONT has not come since
-        self.reaped = 0
-        self.childless = False
-        self.names: dict[int, str] = {}  # of what was left when the drain began, with -v
-        self.warned_of_proc = False
-        # Without a terminal nobody asks whether the main child has stopped.
-        self.wait_flags = posix.WNOHANG if caller.terminal is None else posix.WNOHANG | posix.WUNTRACED
-        self.signals = tuple(_signal.valid_signals())
-        self.tells_of_orphans = options.warn_on_reap or log.level >= log.DEBUG
+        self.end_signal = 0  # that the main child has died of, if its status says so
         self.import_for_options()
+
+    def import_for_options(self) -> None:
+        """What the options use while the command runs, now: the package may be removed or replaced meanwhile."""
+        options = self.options
+        if options.warn_on_reap or log.level >= log.INFO:
+            from . import output, signals  # noqa: F401
+        if options.scope != "child" or options.kill_after is not None:
+            from . import processes  # noqa: F401
 
     def run(self) -> "NoReturn":
         """Start the command, see it through, drain, exit."""
         if not self.pauses:
-            try:
-                self.child = start(self.caller, self.be_command, self.stopped_before_exec)
-            except CommandError as error:
-                log.error(str(error))
-                posix._exit(error.status)
-            self.started()
-        self.stop = self.make_stop()
+            self.start()
+        self.prepare()
         posix.chdir("/")  # somebody may want to unmount what pyinit was started in
         close_inherited(self.descriptors())
         set_name()
@@ -84,61 +76,54 @@ class Init:
             self.drain()
         except Exception as error:  # such as a package that was replaced meanwhile: the status must not be lost
             log.error(f"drain: {type(error).__name__}: {error}")
-        posix._exit(self.status)
+        self.exit()
 
-    def make_stop(self) -> "Stop":
-        """Where a stop stands, from the beginning. Made when the command runs, so that the import delays nothing."""
-        from .stop import Stop
+    def start(self) -> None:
+        """Start the main child; where that can't be done, exit."""
+        has_terminal = self.caller.terminal is not None
+        own_group = posix.getpgrp()
+        try:
+            self.child.pid, self.early = start(self.caller, self.be_command, leave_terminal=self.leaves_terminal)
+        except CommandError as error:
+            log.error(str(error))
+            posix._exit(error.status)
+        self.child.group = own_group if has_terminal else self.child.pid
+        self.started()
 
-        options = self.options
-        return Stop(grace=options.grace, kill_after=options.kill_after, wait_all=options.wait_all)
-
-    def import_for_options(self) -> None:
-        """What the options use while the command runs, now: the package may be removed or replaced meanwhile."""
-        if self.tells_of_orphans or log.level >= log.INFO:
-            from . import output, signals  # noqa: F401
-        if self.policy.scope != "child" or self.options.kill_after is not None:
-            from . import processes  # noqa: F401
-
-    def descriptors(self) -> set[int | None]:
-        """The descriptors above 2 that pyinit needs as long as it runs."""
-        return {self.status_fd, self.terminal}
-
-    def be_command(self, pyinit_group: int, _: int) -> "NoReturn":
+    def be_command(self, _: int) -> "NoReturn":
         """In the child: exec the command."""
-        take_terminal(self.caller, pyinit_group)
         exec_command(self.caller, self.options.command)
-
-    def stopped_before_exec(self, pid: int, signum: int) -> None:
-        """Ctrl-Z has come too early for loop() to see it: stop the job, and wait for SIGCONT here."""
-        self.child = pid
-        if self.suspend(signum):
-            _signal.sigwaitinfo((SIGCONT,))
-        if self.terminal is not None:
-            from .terminal import hand_over
-
-            hand_over(self.terminal, pid)
-        self.continue_child()
 
     def started(self) -> None:
         """The command's exec has happened."""
-        log.info(f"{self.options.command[0]} runs as PID {self.child}")
-        self.report(f'{{"child-pid": {self.child}}}')
+        log.info(f"{self.options.command[0]} runs as PID {self.child.pid}")
+        self.report(f'{{"child-pid": {self.child.pid}}}')
 
-    def ended(self, wait_status: int) -> None:
-        """The main child has been reaped: from here on its PID and group may be somebody else's."""
-        status = self.policy.exit_status(wait_status)
-        child = self.group = self.child
-        self.child, self.status = 0, status
-        if log.level >= log.INFO:
-            from .signals import describe
+    def prepare(self) -> None:
+        """Make what the rest of this life needs. It delays no command, which runs by now."""
+        from .reaper import Reaper
+        from .receivers import Receivers
+        from .stop import Stop
 
-            log.info(f"{self.role_of_child}, PID {child}, ended: {describe(wait_status)}")
-        self.report(f'{{"exit-code": {self.status}}}')
-        if self.terminal is not None:
-            from .terminal import take_back
+        options, has_terminal = self.options, self.caller.terminal is not None
+        self.stop = Stop(grace=options.grace, kill_after=options.kill_after, wait_all=options.wait_all)
+        self.receivers = Receivers(options.scope, self.child, share_group=has_terminal)
+        self.reaper = Reaper(self.child, self.child_changed, watches=has_terminal, warns=options.warn_on_reap)
+        self.job = self.make_job()
+        if self.job is not None and self.child.pid:
+            self.job.started()
 
-            take_back(self.terminal, child)
+    def make_job(self) -> "Job | None":
+        """Job control, where there is a terminal."""
+        if self.caller.terminal is None:
+            return None
+        from .terminal import Job
+
+        return Job(self.caller.terminal, self.child, self.continue_child)
+
+    def descriptors(self) -> set[int | None]:
+        """The descriptors above 2 that pyinit needs as long as it runs."""
+        return {self.status_fd, self.caller.terminal}
 
     def report(self, document: str) -> None:
         """Write a line to --json-status-fd."""
@@ -148,244 +133,128 @@ class Init:
             write(self.status_fd, f"{document}\n".encode())
 
     def loop(self) -> None:
-        """Forward and reap until the main child has ended; with --pause until SIGTERM or SIGINT.
+        """Forward and reap until the main child has ended; with --pause until SIGTERM or SIGINT."""
+        self.reaper.reap()  # a child that pyinit was started with may have ended before SIGCHLD was blocked
+        while self.child.pid or self.pauses:
+            self.take_signal(self.stop.deadline())
+
+    def take_signal(self, deadline: float | None) -> None:
+        """Wait for a signal, but not beyond the `deadline`, a time of monotonic(); act on it, and reap.
 
         Reaping follows every signal, not only SIGCHLD: sigwaitinfo(2) takes the lowest number first, and a flood of
         SIGHUP would keep SIGCHLD waiting for ever.
         """
-        self.reap()  # a child that pyinit was started with may have ended before SIGCHLD was blocked
-        while self.child or self.pauses:
-            siginfo = self.next_signal(self.stop.deadline())
+        siginfo = self.early.pop(0) if self.early else wait_for_signal(deadline)
+        try:
             try:
                 self.act_on(siginfo)
-                self.reap()
-            except Exception as error:  # such as a package that was removed meanwhile: PID 1 must not end for that
-                log.error(f"{type(error).__name__}: {error}")
+            finally:
+                self.reaper.reap()
+        except Exception as error:  # such as a package that was removed meanwhile: PID 1 must not end for that
+            log.error(f"{type(error).__name__}: {error}")
 
     def act_on(self, siginfo: "_signal.struct_siginfo | None") -> None:
-        """Do what a signal, or None for the deadline of --kill-after, asks for."""
+        """Do what a signal, or None for the deadline, asks for. SIGCHLD is pyinit's own, but not by kill(2)."""
         if siginfo is None:
-            self.stop.expire()
-            log.info(f"{self.stop.kill_after:g} s after a stop signal: SIGKILL")
-            self.kill_descendants()
-        elif self.pauses and siginfo.si_signo in ENDS_PAUSE and self.policy.stops(siginfo.si_signo):
-            self.pauses = False
-            self.asked_to_stop(siginfo.si_signo)
-        elif not self.is_own(siginfo) and self.child:
-            self.forward(siginfo)
-
-    def next_signal(self, deadline: float | None) -> "_signal.struct_siginfo | None":
-        """The next signal; None: the deadline (a time of monotonic()) came first. See sigwaitinfo(2)."""
-        if deadline is None:
-            return _signal.sigwaitinfo(self.signals)
-        left = deadline - monotonic()
-        # With no time left sigtimedwait(2) returns a pending signal all the same, and a flood of them ends no wait.
-        return _signal.sigtimedwait(self.signals, left) if left > 0 else None
-
-    def is_own(self, siginfo: "_signal.struct_siginfo") -> bool:
-        """Whether a signal is pyinit's own: SIGCHLD, but not one that was sent by kill(2). See sigaction(2).
-
-        The terminal's SIGTTIN and SIGTTOU are too: they mean that another process of pyinit's job needs the terminal.
-        """
-        if siginfo.si_signo == SIGCHLD or siginfo.si_code <= 0:
-            return siginfo.si_code > 0
-        if siginfo.si_signo in (_signal.SIGTTIN, _signal.SIGTTOU) and self.terminal is not None and self.child:
-            from .terminal import share
-
-            return share(self.terminal, self.command_group())
-        return False
-
-    def reap(self) -> None:
-        """Reap whatever has ended: one SIGCHLD may stand for many deaths. See waitpid(2).
-
-        A container may lose thousands of orphans a second, hence the local names.
-        """
-        self.childless = False
-        waitpid, flags, stoppable = posix.waitpid, self.wait_flags, self.terminal is not None
-        tells = self.tells_of_orphans or self.names
-        try:
-            while (ended := waitpid(-1, flags))[0]:
-                pid, wait_status = ended
-                stopped = posix.WIFSTOPPED(wait_status)  # without WUNTRACED too, after the child's PTRACE_TRACEME
-                if pid == self.child:
-                    if stopped and stoppable:
-                        self.child_stopped(posix.WSTOPSIG(wait_status))
-                    elif not stopped:
-                        self.ended(wait_status)
-                elif not stopped:
-                    self.reaped += 1
-                    if tells:
-                        self.tell_of_orphan(pid, wait_status)
-        except ChildProcessError:
-            self.childless = True
-
-    def tell_of_orphan(self, pid: int, wait_status: int) -> None:
-        """With -w, -vv or, in a drain, -v."""
-        from .signals import describe
-
-        if self.options.warn_on_reap:
-            log.warning(f"reaped orphan PID {pid}: {describe(wait_status)}")
-        elif pid in self.names:
-            log.info(f"PID {pid} ({self.names[pid]}) went: {describe(wait_status)}")
-        else:
-            log.debug(f"reaped orphan PID {pid}: {describe(wait_status)}")
-
-    def forward(self, siginfo: "_signal.struct_siginfo") -> None:
-        """Forward a signal that came in, as the policy says; those of job control stop pyinit too."""
+            if self.child.pid:
+                self.stop.expire()
+                log.info(f"{self.stop.kill_after:g} s after a stop signal: SIGKILL")
+                self.receivers.kill_descendants()
+            return
         signum = siginfo.si_signo
-        outgoing = self.policy.forwarded(signum)
+        if signum == SIGCHLD and siginfo.si_code > 0:
+            return
+        has_got = self.job is not None and self.job.has_got(siginfo)
+        if self.child.pid:
+            self.forward(siginfo, has_got=has_got)
+        elif self.pauses:
+            if signum in ENDS_PAUSE and self.policy.stops(signum):
+                self.pauses = False
+                self.ask_to_stop(signum)
+        elif self.policy.stops(signum):
+            self.ask_to_stop(signum)
+        elif (outgoing := self.policy.forwarded(signum)) and not has_got:
+            self.receivers.signal_descendants(outgoing)
+        if self.job is not None and signum in SUSPEND_SIGNALS:
+            self.job.got_stop_signal(signum)
+
+    def forward(self, siginfo: "_signal.struct_siginfo", *, has_got: bool) -> None:
+        """Forward a signal as the policy says, unless the main child has got it already."""
+        signum = siginfo.si_signo
+        outgoing = None if has_got else self.policy.forwarded(signum)
+        if signum == SIGCONT and self.job is not None:
+            self.reaper.reap()  # to know whether the main child is stopped
+            if not self.job.got_sigcont():
+                outgoing = None
         if log.level >= log.DEBUG:
             from .signals import signal_name
 
             log.debug(f"{signal_name(signum)} came in; forwarded: {signal_name(outgoing) if outgoing else 'nothing'}")
-        if signum == SIGCONT:
-            self.told_to_stop = False
-            if self.terminal is not None:
-                from .terminal import hand_over
-
-                hand_over(self.terminal, self.child)
-        if signum == SIGCONT and self.stopped:
-            self.continue_child()
-        elif outgoing:
+        if outgoing and self.child.pid:
             if self.policy.stops(signum):
-                self.asked_to_stop(signum)
+                self.ask_to_stop(signum)
                 if siginfo.si_code <= 0:
-                    outgoing = self.heeded(outgoing)
-            self.deliver(outgoing)
-        if signum in SUSPEND_SIGNALS:
-            self.told_to_stop = siginfo.si_code <= 0
-            self.forwarded_stop(signum)
+                    outgoing = self.receivers.heeded(outgoing)
+            self.receivers.signal(outgoing)
 
-    def asked_to_stop(self, signum: int) -> None:
+    def ask_to_stop(self, signum: int) -> None:
         """A stop signal has come in, which is forwarded if there is a main child."""
-        if self.child and self.policy.scope != "child":
-            from .processes import birth
-
-            self.told_when = birth()
+        self.receivers.stop_comes()
         self.stop.ask(self.policy.forwarded(signum) or signum, monotonic())
 
-    def heeded(self, signum: int) -> int:
-        """SIGTERM where the main child ignores the stop signal `signum`, as bash does SIGQUIT, and nobody else gets it.
-
-        What it leaves behind is told `signum`. Not for SIGINT, which background jobs have reason to ignore.
-        """
-        if self.policy.scope == "child" and signum not in (_signal.SIGTERM, _signal.SIGINT):
-            try:
-                from .processes import process
-            except Exception:  # the package has been removed meanwhile
-                return signum
-            if process(self.child).ignores(signum):
-                return _signal.SIGTERM
-        return signum
-
-    def forwarded_stop(self, signum: int) -> None:
-        """Stop too where kill(2) said so; for the terminal as soon as the main child has stopped, like any job."""
-        if self.told_to_stop or self.stopped:
-            self.suspend(signum)
-
-    def command_group(self) -> int:
-        """The command's process group."""
-        return self.child
-
-    def deliver(self, signum: int) -> None:
-        """Send `signum` to whom --scope says."""
-        try:
-            if self.policy.scope == "all":
-                self.signal_descendants(signum)
-            elif self.policy.scope == "child":
-                posix.kill(self.child, signum)
-            else:
-                self.signal_group(signum)
-        except OSError as error:  # EPERM: it runs as another user
-            from .signals import signal_name
-
-            log.warning(f"cannot forward {signal_name(signum)} to PID {self.child}: {error.strerror}")
-
-    def signal_group(self, signum: int) -> None:
-        """Send `signum` to the main child's process group, and to the main child if it has left that."""
-        try:
-            posix.killpg(self.child, signum)
-        except ProcessLookupError:
-            pass  # the main child has moved to another group, and nobody is left in its first one
-        if posix.getpgid(self.child) != self.child:
-            posix.kill(self.child, signum)
-
-    def child_stopped(self, signum: int) -> None:
-        """The main child was stopped, under a terminal, by `signum`: stop the whole job, as the shell expects.
-
-        Three cases need something else: a SIGCONT is on its way already; the child wanted the terminal while its shell
-        had given it to pyinit's group (`pyinit cat &`, then `fg`); nobody could continue the job, which is why the
-        kernel ignores the terminal's stop signals in such jobs.
-        """
-        self.stopped = True
-        if SIGCONT in _signal.sigpending():
-            return
-        if signum in (_signal.SIGTTIN, _signal.SIGTTOU) and self.terminal is not None:
-            from .terminal import hand_over
-
-            if hand_over(self.terminal, self.child):
-                self.continue_child()
-                return
-        if not self.suspend(signum) and signum == _signal.SIGTSTP and not self.told_to_stop:
-            self.continue_child()
-
     def continue_child(self) -> None:
-        """Continue the main child's process group."""
-        self.stopped = self.told_to_stop = False
+        """Continue the main child, whom SIGCONT has not reached."""
         try:
-            posix.killpg(self.child, SIGCONT)
+            posix.kill(self.child.pid, SIGCONT)
         except OSError:
-            pass  # it has moved to another group, whose leader continues it; or it is another user's now
+            pass  # it is another user's now
 
-    def suspend(self, signum: int) -> bool:
-        """Stop pyinit too, until SIGCONT; false: nobody could continue it.
+    def child_changed(self, wait_status: int) -> None:
+        """The main child has ended, or was stopped or continued."""
+        if posix.WIFSTOPPED(wait_status):  # without a terminal too, after the child's PTRACE_TRACEME
+            if self.job is not None:
+                self.job.child_stopped(posix.WSTOPSIG(wait_status))
+        elif posix.WIFCONTINUED(wait_status):
+            if self.job is not None:
+                self.job.child_continued()
+        else:
+            self.ended(wait_status)
 
-        All of its job, unless kill(2) has told pyinit alone.
-        """
-        from .terminal import hand_over, suspend, take_back
+    def ended(self, wait_status: int) -> None:
+        """The main child has been reaped: from here on its PID may be somebody else's."""
+        status = self.policy.exit_status(wait_status)
+        pid, self.child.pid, self.status = self.child.pid, 0, status
+        if posix.WIFSIGNALED(wait_status) and status:
+            self.end_signal = posix.WTERMSIG(wait_status)
+        if self.job is not None:
+            self.job.child_ended()
+        if log.level >= log.INFO:
+            from .signals import describe
 
-        job = not self.told_to_stop
-        if self.terminal is None:
-            return suspend(signum, job=job)
-        take_back(self.terminal, self.child)
-        if suspend(signum, job=job):
-            return True
-        hand_over(self.terminal, self.child)
-        return False
+            log.info(f"the command, PID {pid}, ended: {describe(wait_status)}")
+        self.report(f'{{"exit-code": {status}}}')
 
     def drain(self) -> None:
-        """See to what the command left behind. Without a child there is nobody that pyinit could find."""
-        if not self.childless:
+        """See to what the main child has left behind."""
+        if not self.reaper.childless:
             from .drain import drain
 
-            drain(self)
+            drain(self.stop, self.receivers, self.reaper, self.take_signal)
 
-    def signal_descendants(self, *signums: int) -> None:
-        """Send the signals to every descendant."""
-        from . import processes
+    def exit(self) -> "NoReturn":
+        """End as the main child has."""
+        if self.job is not None and self.end_signal:
+            self.job.die_of(self.end_signal)
+        posix._exit(self.status)
 
-        try:
-            processes.signal_descendants(signums)
-        except processes.NoProcError as error:
-            self.signal_without_proc(signums, error)
 
-    def kill_descendants(self) -> None:
-        """One round of SIGKILL for every descendant, which leaves only what was forked meanwhile."""
-        from . import processes
-
-        try:
-            processes.kill_descendants()
-        except processes.NoProcError as error:
-            self.signal_without_proc((_signal.SIGKILL,), error)
-
-    def signal_without_proc(self, signums: tuple[int, ...], error: Exception) -> None:
-        """Send the signals to those who are known without /proc: the main child's group. Warn, once, of the others."""
-        if not self.warned_of_proc:
-            self.warned_of_proc = True
-            log.warning(f"descendants cannot be found, because /proc cannot be read: {error}")
-        if self.child:
-            for signum in signums:
-                self.signal_group(signum)
+def wait_for_signal(deadline: float | None) -> "_signal.struct_siginfo | None":
+    """The next signal; None: the deadline (a time of monotonic()) came first. See sigwaitinfo(2)."""
+    if deadline is None:
+        return _signal.sigwaitinfo(ALL_SIGNALS)
+    left = deadline - monotonic()
+    # With no time left sigtimedwait(2) returns a pending signal all the same, and a flood of them ends no wait.
+    return _signal.sigtimedwait(ALL_SIGNALS, left) if left > 0 else None
 
 
 def close_inherited(keep: set[int | None]) -> None:

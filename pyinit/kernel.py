@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import ctypes
     from collections.abc import Callable
 
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36  # <linux/prctl.h>
 
 _library: "ctypes.CDLL | None" = None
 

@@ -1,8 +1,9 @@
-"""The PID namespace of --pid-namespace. Two processes run Init's loop, each in a role of its own:
+"""The PID namespace of --pid-namespace. Two processes stand in front of the command:
 
-    the launcher  stays in the caller's PID namespace, forwards every signal as it is, and stops and continues itself
-                  for the shell, because PID 1 can't be stopped from inside
-    the inner     is PID 1 of the new namespace: the ordinary pyinit, with the policy that the options ask for
+    the launcher  stays in the caller's PID namespace, forwards every signal as it is, and under a terminal does the job
+                  control, because PID 1 can't be stopped from inside
+    the inner     is PID 1 of the new namespace: the ordinary pyinit, with the policy that the options ask for; under a
+                  terminal in a session of its own, so that the job is the launcher and the command
 
 They talk over a socket: the inner says what the launcher cannot see, and to either of them its end says that the other
 has died. Called by cli, and imported only for this option. See pid_namespaces(7), user_namespaces(7).
@@ -16,14 +17,13 @@ import sys
 from _socket import AF_UNIX, CMSG_SPACE, MSG_DONTWAIT, MSG_PEEK, SO_PASSCRED, SOCK_SEQPACKET, SOL_SOCKET
 
 from . import log
-from .command import Caller, CommandError, take_terminal
-from .init import Init
+from .command import Caller, CommandError, MainChild, start
+from .init import ALL_SIGNALS, Init, close_inherited, set_name
 from .kernel import PR_SET_PDEATHSIG, mount, prctl, unshare
-from .policy import Policy
+from .policy import KEYS, SUSPEND_SIGNALS, Policy
 from .privileges import Privileges
+from .reaper import Reaper
 from .request import OWN_ERROR
-from .stop import Stop
-from .terminal import can_suspend, take_back
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from .request import Options
+    from .terminal import Job
 else:
     from _socket import socketpair
 
@@ -74,17 +75,18 @@ def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
     Launcher(options, caller, privileges).run()
 
 
-class Launcher(Init):
-    """The outer process. Its main child is the inner pyinit."""
-
-    role_of_child = "the inner pyinit"
+class Launcher:
+    """The outer process."""
 
     def __init__(self, options: "Options", caller: Caller, privileges: Privileges | None) -> None:
-        super().__init__(options, caller)
-        # Every signal goes to the inner as it is, and nothing else is done about it: the inner has the options.
-        self.policy = Policy()
-        self.pauses = False
-        self.privileges = privileges
+        self.options, self.caller, self.privileges = options, caller, privileges
+        self.inner = MainChild()
+        self.command = MainChild()  # as this namespace sees it
+        self.command_ran = False
+        self.wait_status = 0  # of the inner
+        self.end_signal = 0  # that the command has died of
+        self.job: Job | None = None
+        self.has_sent_stop = False  # to the inner, a stop signal of job control, and no SIGCONT since
         self.inner_end, self.socket = socketpair(AF_UNIX, SOCK_SEQPACKET)
         self.socket.setsockopt(SOL_SOCKET, SO_PASSCRED, 1)
         # A signal for every message, so that sigwaitinfo(2) is all there is to wait for: a real-time signal, which
@@ -93,63 +95,77 @@ class Launcher(Init):
         fcntl.fcntl(self.socket.fileno(), fcntl.F_SETSIG, _signal.SIGRTMAX)
         flags = fcntl.fcntl(self.socket.fileno(), fcntl.F_GETFL)
         fcntl.fcntl(self.socket.fileno(), fcntl.F_SETFL, flags | posix.O_NONBLOCK | fcntl.FASYNC)
-        # Its offset counts the times that the inner was continued; both processes share the open file description.
-        self.counter = posix.memfd_create("pyinit", posix.MFD_CLOEXEC)
-        self.continued = 0
-        self.outer_pid = 0  # the command's PID in this namespace, as soon as it exists
-        self.command_ran = False
-        self.can_suspend = can_suspend()
 
-    def be_command(self, pyinit_group: int, report_fd: int) -> "NoReturn":
+    def run(self) -> "NoReturn":
+        """Start the inner pyinit, forward to it until it ends, exit as it has: nothing of its namespace is left."""
+        terminal = self.caller.terminal
+        if terminal is not None:
+            from .terminal import Job
+
+            self.job = Job(terminal, self.command, self.continue_command)
+        try:
+            self.inner.pid, early = start(self.caller, self.be_inner)
+        except CommandError as error:
+            log.error(str(error))
+            posix._exit(error.status)
+        self.inner_end.close()
+        posix.chdir("/")
+        close_inherited({self.options.status_fd, terminal, self.socket.fileno()})
+        set_name()
+        reaper = Reaper(self.inner, self.inner_changed)
+        reaper.reap()
+        while self.inner.pid:
+            siginfo = early.pop(0) if early else _signal.sigwaitinfo(ALL_SIGNALS)
+            try:
+                self.act_on(siginfo)
+            except Exception as error:  # such as a package that was removed meanwhile
+                log.error(f"{type(error).__name__}: {error}")
+            reaper.reap()
+        self.exit()
+
+    def be_inner(self, report_fd: int) -> "NoReturn":
         """In the child, PID 1 of the new namespace: be the inner pyinit."""
-        take_terminal(self.caller, pyinit_group)
         self.socket.close()
         die_with_parent(self.inner_end)
         isolate()
         posix.close(report_fd)  # from here on the launcher listens to the socket
-        Inner(self).run()
+        Inner(self.options, self.caller, self.inner_end, self.privileges).run()
 
-    def make_stop(self) -> Stop:
-        """One that bounds nothing."""
-        return Stop()
+    def act_on(self, siginfo: "_signal.struct_siginfo") -> None:
+        """Listen to the inner; forward what is not of the kernel's own making and not the command's already."""
+        self.listen()
+        signum, job = siginfo.si_signo, self.job
+        if siginfo.si_code > 0 and signum in (_signal.SIGCHLD, _signal.SIGRTMAX, _signal.SIGIO):
+            return
+        if job is None:
+            self.signal_inner(signum)
+        elif signum == _signal.SIGCONT:
+            if job.got_sigcont() or self.has_sent_stop:
+                self.signal_inner(signum)
+        elif not job.has_got(siginfo) or (signum in KEYS and self.command_ran and not self.command.pid):
+            self.signal_inner(signum)
+        if job is not None and signum in SUSPEND_SIGNALS:
+            job.got_stop_signal(signum)
 
-    def started(self) -> None:
-        """The isolation has succeeded: the inner runs."""
-        self.inner_end.close()
+    def signal_inner(self, signum: int) -> None:
+        """Send `signum` to the inner pyinit."""
+        if signum in SUSPEND_SIGNALS or signum == _signal.SIGCONT:
+            self.has_sent_stop = signum != _signal.SIGCONT
+        try:
+            posix.kill(self.inner.pid, signum)
+        except OSError as error:  # EPERM: its command has another user, and it has become that
+            log.warning(f"cannot forward signal {signum} to PID {self.inner.pid}: {error.strerror}")
 
-    def descriptors(self) -> set[int | None]:
-        """The descriptors above 2 that the launcher needs as long as it runs."""
-        return {*super().descriptors(), self.socket.fileno(), self.counter}
+    def continue_command(self) -> None:
+        """Have the inner continue the command, unless SIGCONT has, or Ctrl-Z has stopped it anew."""
+        if self.is_stopped() and _signal.sigpending().isdisjoint(SUSPEND_SIGNALS):
+            self.signal_inner(_signal.SIGCONT)
 
-    def is_own(self, siginfo: "_signal.struct_siginfo") -> bool:
-        """Listen to the inner where it has said something; drop a Ctrl-Z that nobody could undo, as the kernel does."""
-        signum = siginfo.si_signo
-        if siginfo.si_code > 0 and signum in (_signal.SIGRTMAX, _signal.SIGIO):
-            self.listen()
-            return True
-        if siginfo.si_code > 0 and signum == _signal.SIGTSTP and not self.can_suspend:
-            return True
-        return super().is_own(siginfo)
+    def is_stopped(self) -> bool:
+        """Whether the command is: what the inner has said of it may be out of date."""
+        from .processes import state
 
-    def forward(self, siginfo: "_signal.struct_siginfo") -> None:
-        """As Init does."""
-        if siginfo.si_signo == _signal.SIGCONT:
-            self.count_continuation()
-        super().forward(siginfo)
-
-    def command_group(self) -> int:
-        """The command's process group, in this namespace."""
-        self.listen()  # it says its PID before it takes the terminal
-        return self.outer_pid
-
-    def continue_child(self) -> None:
-        """As Init does."""
-        self.count_continuation()
-        super().continue_child()
-
-    def count_continuation(self) -> None:
-        """Before the inner is continued: this undoes what it asks for before it knows."""
-        self.continued = posix.lseek(self.counter, 1, SEEK_CUR)
+        return state(self.command.pid) in "TX"  # X: there is no /proc to see it by
 
     def listen(self) -> None:
         """Act on what the inner has said since the last time."""
@@ -162,75 +178,109 @@ class Launcher(Init):
                 return
             word, *numbers = message.split()
             if word == b"pid":
-                self.outer_pid = int.from_bytes(ancillary[0][2][:4], sys.byteorder)
+                self.command.pid = int.from_bytes(ancillary[0][2][:4], sys.byteorder)
             elif word == b"runs":
                 self.command_runs(int(numbers[0]))
-            elif word == b"stop" and int(numbers[1]) == self.continued:
-                self.child_stopped(int(numbers[0]))
+            elif word == b"ended":
+                self.command.pid, self.end_signal = 0, int(numbers[0])
+            if self.job is not None:
+                self.tell_job(word, *numbers)
+
+    def tell_job(self, word: bytes, *numbers: bytes) -> None:
+        """What has become of the command, as far as it matters under a terminal."""
+        assert self.job is not None
+        if word == b"runs":
+            self.job.started()
+        elif word == b"stopped" and self.is_stopped():
+            self.job.child_stopped(int(numbers[0]))
+        elif word == b"continued":
+            self.job.child_continued()
+        elif word == b"ended":
+            self.job.child_ended()
 
     def command_runs(self, inner_pid: int) -> None:
         """The command's exec has happened."""
         self.command_ran = True
-        log.info(
-            f"{self.options.command[0]} runs as PID {inner_pid} in its namespace, PID {self.outer_pid} in this one"
-        )
+        pid = self.command.pid
+        log.info(f"{self.options.command[0]} runs as PID {inner_pid} in its namespace, PID {pid} in this one")
         try:
             namespace = f', "pid-namespace": {posix.stat("/proc/self/ns/pid_for_children").st_ino}'
         except OSError:  # /proc is missing outside
             namespace = ""
-        self.report(f'{{"child-pid": {self.outer_pid}{namespace}}}')
+        self.report(f'{{"child-pid": {pid}{namespace}}}')
 
-    def ended(self, wait_status: int) -> None:
-        """The inner has ended, and every process of the namespace with it."""
+    def report(self, document: str) -> None:
+        """Write a line to --json-status-fd."""
+        if self.options.status_fd >= 0:
+            from .output import write
+
+            write(self.options.status_fd, f"{document}\n".encode())
+
+    def inner_changed(self, wait_status: int) -> None:
+        """The inner has ended, and every process of its namespace with it."""
+        if not posix.WIFSTOPPED(wait_status):
+            pid, self.inner.pid, self.wait_status = self.inner.pid, 0, wait_status
+            if log.level >= log.INFO:
+                from .signals import describe
+
+                log.info(f"the inner pyinit, PID {pid}, ended: {describe(wait_status)}")
+
+    def exit(self) -> "NoReturn":
+        """End as the inner has, or as its command."""
         self.listen()
-        if not self.command_ran:
-            self.status_fd = -1
-        super().ended(wait_status)
-
-    def drain(self) -> None:
-        """Nothing: the kernel has ended all that was left in the namespace."""
+        status = Policy().exit_status(self.wait_status)
+        if self.command_ran:
+            self.report(f'{{"exit-code": {status}}}')
+        if self.job is not None and self.end_signal:
+            self.job.die_of(self.end_signal)
+        posix._exit(status)
 
 
 class Inner(Init):
-    """PID 1 of the new namespace."""
+    """PID 1 of the new namespace. What it has to say, and the job control, are the launcher's."""
 
-    def __init__(self, launcher: Launcher) -> None:
-        super().__init__(launcher.options, launcher.caller)
-        self.status_fd = -1  # the launcher's
-        self.socket, self.counter = launcher.inner_end, launcher.counter
-        self.privileges = launcher.privileges
-        self.can_suspend = launcher.can_suspend
-        self.asked = -1  # the launcher to stop: after so many continuations
+    leaves_terminal = True
+
+    def __init__(self, options: "Options", caller: Caller, socket: "socket", privileges: Privileges | None) -> None:
+        super().__init__(options, caller)
+        self.status_fd = -1
+        self.socket, self.privileges = socket, privileges
 
     def descriptors(self) -> set[int | None]:
         """The descriptors above 2 that the inner needs as long as it runs."""
-        return {*super().descriptors(), self.socket.fileno(), self.counter}
+        return {self.socket.fileno()}
 
-    def be_command(self, pyinit_group: int, report_fd: int) -> "NoReturn":
+    def be_command(self, report_fd: int) -> "NoReturn":
         """In the child: let the kernel tell the launcher our PID over there, then exec the command."""
         self.socket.send(b"pid")
         if self.privileges is not None:
             self.privileges.restore()
-        super().be_command(pyinit_group, report_fd)
+        super().be_command(report_fd)
 
     def started(self) -> None:
         """The command's exec has happened; the launcher says so."""
-        self.socket.send(b"runs %d" % self.child)
+        self.early = [siginfo for siginfo in self.early if siginfo.si_code <= 0]  # the command has got the others
+        self.say(b"runs %d" % self.child.pid)
 
-    def forwarded_stop(self, signum: int) -> None:
-        """Stop where the main child has already. Where kill(2) told the launcher, it has stopped by itself."""
-        if self.stopped:
-            self.suspend(signum)
+    def say(self, message: bytes) -> None:
+        """To the launcher, which may be stopped for any time: what does not fit is lost."""
+        try:
+            self.socket.send(message, MSG_DONTWAIT)
+        except BlockingIOError:
+            pass
 
-    def suspend(self, signum: int) -> bool:
-        """Ask the launcher to stop, once until it continues us; false: nobody could continue it."""
-        continued = posix.lseek(self.counter, 0, SEEK_CUR)
-        if self.can_suspend and self.asked < continued and _signal.SIGCONT not in _signal.sigpending():
-            if self.terminal is not None:
-                take_back(self.terminal, self.child)
-            self.socket.send(b"stop %d %d" % (signum, continued))
-            self.asked = continued
-        return self.can_suspend
+    def make_job(self) -> None:
+        """None."""
+
+    def child_changed(self, wait_status: int) -> None:
+        """Tell the launcher too."""
+        if posix.WIFSTOPPED(wait_status):
+            self.say(b"stopped %d" % posix.WSTOPSIG(wait_status))
+        elif posix.WIFCONTINUED(wait_status):
+            self.say(b"continued")
+        else:
+            self.ended(wait_status)
+            self.say(b"ended %d" % self.end_signal)
 
 
 def unshare_pid() -> Privileges | None:

@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 
 STOP_SIGNALS = frozenset({_signal.SIGTERM, _signal.SIGINT, _signal.SIGQUIT})
 SUSPEND_SIGNALS = frozenset({_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU})
+KEYS = frozenset({_signal.SIGINT, _signal.SIGQUIT})  # Ctrl-C and Ctrl-\, which end a job
+# What a terminal sends to a whole process group. SIGCONT is not among them: the wait status tells whether it came.
+FROM_TERMINAL = SUSPEND_SIGNALS | KEYS | {_signal.SIGHUP, _signal.SIGWINCH}
 
 
 class Policy:
     """What the options say about signals and exit statuses."""
 
-    __slots__ = ("remapped", "rewrites", "scope")
+    __slots__ = ("remapped", "rewrites")
 
-    def __init__(
-        self, scope: str = "child", rewrites: "Mapping[int, int]" = AS_IT_IS, remapped: frozenset[int] = frozenset()
-    ) -> None:
-        self.scope, self.rewrites, self.remapped = scope, rewrites, remapped
+    def __init__(self, rewrites: "Mapping[int, int]" = AS_IT_IS, remapped: frozenset[int] = frozenset()) -> None:
+        self.rewrites, self.remapped = rewrites, remapped
 
     def forwarded(self, signum: int) -> int | None:
         """The signal to forward where `signum` came in; None: none at all."""

@@ -112,6 +112,24 @@ def descendants() -> list[int]:
     return _walk_children(own)
 
 
+def descends(pid: int) -> bool:
+    """Whether `pid` is a descendant of the calling process; false where that cannot be seen (any more)."""
+    own = posix.getpid()
+    while pid > 1:
+        pid = _state_and_parent(pid)[1]
+        if pid == own:
+            return True
+    return False
+
+
+def with_inner_pid(pid: int) -> int:
+    """The descendant that calls itself `pid` in a PID namespace below this one; 0 where there is none."""
+    for descendant in descendants():
+        if _status(descendant).get(b"NSpid", [])[1:][-1:] == [b"%d" % pid]:
+            return descendant
+    return 0
+
+
 def _all_pids() -> list[int]:
     """The PIDs of all processes; NoProcError."""
     _check_proc(posix.getpid())

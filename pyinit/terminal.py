@@ -1,76 +1,189 @@
-"""The terminal: job control under an interactive shell.
+"""The terminal: who has got its signals already, who looks on, and how pyinit stops and ends as a job does.
 
-Called by init where there is a controlling terminal, or where pyinit gets a stop signal of job control. SIGTTOU is
-blocked in pyinit, so tcsetpgrp(3) works from the background. See "Orphaned process groups" in credentials(7) and
-setpgid(2).
+Called by init and launcher where there is a controlling terminal. The main child is in pyinit's own process group then,
+unless it has left that, and nobody moves the terminal's foreground. What follows from what is in the module jobs.
 """
 
 import _signal
 import posix
 
-from .policy import SUSPEND_SIGNALS
+from .jobs import (
+    ALONE,
+    CHILD_CONTINUED,
+    CHILD_LEFT_US,
+    CHILD_STOPPED,
+    CONTINUE_CHILD,
+    CONTINUED,
+    ENDED,
+    FORWARD,
+    SPARED,
+    STARTED,
+    STOP_SELF,
+    STOP_SIGNAL,
+    step,
+)
+from .policy import FROM_TERMINAL, KEYS, SUSPEND_SIGNALS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .command import MainChild
 
 
-def hand_over(terminal: int, pgid: int) -> bool:
-    """Make `pgid` the foreground process group if pyinit's own group is; whether it was."""
-    return move(terminal, posix.getpgrp(), pgid)
+class Job:
+    """pyinit and its main child, as the shell sees them.
 
-
-def take_back(terminal: int, pgid: int) -> None:
-    """Make pyinit's own group the foreground group if `pgid` is, or if the one that is has no process left."""
-    if move(terminal, pgid, posix.getpgrp()):
-        return
-    try:
-        foreground = posix.tcgetpgrp(terminal)
-        posix.killpg(foreground, 0)
-    except ProcessLookupError:
-        move(terminal, foreground, posix.getpgrp())
-    except OSError:
-        pass  # EPERM: it lives, as another user; EIO, ENOTTY: the terminal has hung up
-
-
-def share(terminal: int, pgid: int) -> bool:
-    """Give the terminal from `pgid` to pyinit's own group and continue that; false where `pgid` had it not.
-
-    As in `pyinit command | less`: the terminal has stopped the job, because less wants it and the command's group has
-    it. The command gets it again when it wants it itself.
+    `terminal` is a descriptor of the controlling terminal; `continue_child` sends SIGCONT to the main child.
     """
-    if not move(terminal, pgid, posix.getpgrp()):
-        return False
-    posix.kill(0, _signal.SIGCONT)
-    _signal.sigtimedwait((_signal.SIGCONT,), 0)  # ours
-    return True
 
+    def __init__(self, terminal: int, child: "MainChild", continue_child: "Callable[[], None]") -> None:
+        self.terminal, self.child, self.continue_child = terminal, child, continue_child
+        self.group = posix.getpgrp()
+        session = posix.getsid(0)
+        self.leads = session == posix.getpid()  # the session: nobody is there who could continue pyinit
+        self.is_outside = session == 0 and posix.getpid() == 1  # what is stopped is the business of a shell out there
+        self.state = ALONE
+        self.keys: set[int] = set()  # those of KEYS that have come from the terminal
 
-def move(terminal: int, origin: int, destination: int) -> bool:
-    """Make `destination` the foreground process group if `origin` is; whether it was. See tcsetpgrp(3)."""
-    try:
-        if posix.tcgetpgrp(terminal) == origin:
-            posix.tcsetpgrp(terminal, destination)
-            return True
-    except OSError:
-        pass  # EIO, ENOTTY: the terminal has hung up; EPERM, ESRCH: the group has just ended
-    return False
+    def has_got(self, siginfo: "_signal.struct_siginfo") -> bool:
+        """Whether the main child has got a signal that has come to pyinit: it was sent to the process group.
 
+        The terminal does so, but only a session leader gets its SIGHUP. And `kill 0` does, in a script of the job: of
+        PID 1, where `kill 1` has its use, only if that is the main child.
+        """
+        signum = siginfo.si_signo
+        if siginfo.si_code > 0:
+            if signum in KEYS:
+                self.keys.add(signum)
+            return signum in FROM_TERMINAL and not (self.leads and signum == _signal.SIGHUP) and self.shares_group()
+        if signum == _signal.SIGCONT or not self.shares_group():
+            return False
+        sender = siginfo.si_pid
+        if signum in SUSPEND_SIGNALS and not self.is_out_here(sender):
+            sender = self.sender_inside(sender)
+        if not self.is_in_group(sender):
+            return False
+        if posix.getpid() == 1 or sender == self.child.pid:
+            return sender == self.child.pid
+        from .processes import descends
 
-def can_suspend() -> bool:
-    """Whether this process may stop itself: as session leader or PID 1 it has nobody who could continue it."""
-    return posix.getpid() not in (1, posix.getsid(0))
+        return descends(sender)
 
+    def is_out_here(self, pid: int) -> bool:
+        """Whether `pid` is a process of this PID namespace, and not one of the kernel's own, which are in group 0."""
+        try:
+            return pid == 0 or self.group == 0 or posix.getpgid(pid) != 0
+        except OSError:  # ESRCH
+            return False
 
-def suspend(signum: int, *, job: bool) -> bool:
-    """Stop pyinit until SIGCONT, which is pending then; false, at once, where nobody could continue it.
+    def sender_inside(self, pid: int) -> int:
+        """The descendant that calls itself `pid` in a PID namespace below; 0 where there is none.
 
-    `signum` is the stop signal to do it with, so that the shell tells what its user did; with `job`, pyinit's whole
-    process group gets it, as it would have from the terminal. SIGSTOP is replaced by SIGTSTP, of which the kernel
-    exempts orphaned process groups.
-    """
-    if not can_suspend():
-        return False
-    if signum not in SUSPEND_SIGNALS:
-        signum, job = _signal.SIGTSTP, False
-    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {signum})
-    if _signal.SIGCONT not in _signal.sigpending():  # else one that was pending has stopped us already
-        posix.kill(0 if job else posix.getpid(), signum)  # stopped here, where the kernel allows it
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, {signum})
-    return _signal.SIGCONT in _signal.sigpending()
+        In si_pid the kernel gives the sender's PID as its own namespace has it. What suspends itself by `kill 0`, as
+        vim and sudo do, would be suspended again by what is forwarded. Other signals may rather come twice than not.
+        """
+        from .processes import NoProcError, with_inner_pid
+
+        try:
+            return with_inner_pid(pid)
+        except NoProcError:
+            return 0
+
+    def shares_group(self) -> bool:
+        """Whether the main child is still in pyinit's process group."""
+        return not self.child.pid or self.is_in_group(self.child.pid)
+
+    def is_in_group(self, pid: int) -> bool:
+        """Whether `pid` is in pyinit's process group."""
+        try:
+            return pid != 0 and posix.getpgid(pid) == self.group
+        except OSError:  # ESRCH
+            return False
+
+    def started(self) -> None:
+        """The main child runs."""
+        self.happened(STARTED)
+
+    def got_stop_signal(self, signum: int) -> None:
+        """SIGTSTP, SIGTTIN or SIGTTOU has come to pyinit."""
+        if not self.is_outside:
+            self.happened(STOP_SIGNAL, signum)
+
+    def got_sigcont(self) -> bool:
+        """SIGCONT has come to pyinit; whether it is to be forwarded, if only because the main child is not stopped."""
+        return self.happened(CONTINUED)
+
+    def child_stopped(self, signum: int) -> None:
+        """The main child was stopped by `signum`."""
+        self.happened(CHILD_LEFT_US if self.is_missed(signum) else CHILD_STOPPED, signum)
+
+    def child_continued(self) -> None:
+        """The main child was continued."""
+        self.happened(CHILD_CONTINUED)
+
+    def child_ended(self) -> None:
+        """The main child has ended."""
+        self.happened(ENDED)
+
+    def happened(self, event: str, signum: int = 0) -> bool:
+        """Do what an event asks for; whether that is to forward SIGCONT."""
+        self.state, actions = step(self.state, event)
+        if CONTINUE_CHILD in actions:
+            self.continue_child()
+        if STOP_SELF in actions and not self.stop_self(signum):
+            self.happened(SPARED)
+        return FORWARD in actions
+
+    def is_missed(self, signum: int) -> bool:
+        """Whether pyinit has to do something about the main child's stop by `signum`, though nobody asked for it.
+
+        A shell waits for pyinit to stop; but SIGSTOP in the background, as from cpulimit(1), is between others. A
+        session leader has to undo what the kernel spares orphaned process groups, and what a shell behind it does to
+        suspend itself.
+        """
+        try:
+            is_in_front = posix.tcgetpgrp(self.terminal) in (self.group, posix.getpgid(self.child.pid))
+            if self.leads:
+                return signum != _signal.SIGSTOP or (is_in_front and not self.shares_group())
+            parent = posix.getppid()
+            return (
+                parent != 0  # that of PID 1
+                and posix.getsid(parent) == posix.getsid(0)
+                and posix.getpgid(parent) != self.group
+                and (signum != _signal.SIGSTOP or is_in_front)
+            )
+        except OSError:  # the terminal has hung up, or somebody has ended
+            return False
+
+    def stop_self(self, signum: int) -> bool:
+        """Stop pyinit until SIGCONT, which is pending then; false: nothing came of it, for nobody could continue it.
+
+        By the signal that has stopped the main child, so that the shell tells what its user did, but by SIGTSTP in
+        place of SIGSTOP, of which the kernel does not spare an orphaned process group.
+        """
+        if self.leads or self.is_outside:
+            return False
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, SUSPEND_SIGNALS)  # stopped here, if one is pending
+        if _signal.SIGCONT not in _signal.sigpending():
+            posix.kill(posix.getpid(), signum if signum in SUSPEND_SIGNALS else _signal.SIGTSTP)
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, SUSPEND_SIGNALS)
+        # A stop signal that came since takes a pending SIGCONT away.
+        return not _signal.sigpending().isdisjoint({_signal.SIGCONT, *SUSPEND_SIGNALS})
+
+    def die_of(self, signum: int) -> None:
+        """Die of `signum` as the main child has, if it is a key's: the shell must see who has stopped its script."""
+        while siginfo := _signal.sigtimedwait(KEYS, 0):  # the main child may have ended before the loop began
+            self.has_got(siginfo)
+        if signum not in self.keys or self.leads or posix.getpid() == 1:
+            return
+        try:
+            from .kernel import PR_SET_DUMPABLE, prctl
+
+            prctl(PR_SET_DUMPABLE, 0)  # no core file
+        except (ImportError, OSError):
+            if signum == _signal.SIGQUIT:
+                return
+        _signal.signal(signum, _signal.SIG_DFL)
+        posix.kill(posix.getpid(), signum)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {signum})

@@ -165,7 +165,8 @@ def started(
 ) -> Iterator[Started]:
     """Start `pyinit *words` (or `init` with the words): as PID 1 of a namespace by unshare(1), or as a subreaper.
 
-    stdout is a pipe, stdin /dev/null, unless `popen` says otherwise. In the end every process of it is killed.
+    stdout is a pipe, stdin /dev/null, and the session its own, so that whoever runs the tests may have a terminal,
+    unless `popen` says otherwise. In the end every process of it is killed.
     """
     marker = f"PYINIT_TEST={uuid.uuid4().hex}"
     name, _, value = marker.partition("=")
@@ -173,7 +174,7 @@ def started(
     if mode == "pid1":
         need_root()
         command = [*UNSHARE, *command]
-    popen = {"stdout": subprocess.PIPE, "stdin": subprocess.DEVNULL, **popen}
+    popen = {"stdout": subprocess.PIPE, "stdin": subprocess.DEVNULL, "start_new_session": True, **popen}
     process = subprocess.Popen(command, env={**(os.environ if env is None else env), name: value}, **popen)
     run = Started(process, marker)
     try:

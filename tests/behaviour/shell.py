@@ -30,6 +30,13 @@ from tests.harness import (
 ENTER, CTRL_C, CTRL_D, CTRL_BACKSLASH, CTRL_Z = "\r", "\x03", "\x04", "\x1c", "\x1a"
 PROMPT = "go ahead> "
 SHELLS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "dash": ["dash", "-i"]}
+FISH_PROMPT = f"function fish_prompt; echo -n '{PROMPT}'; end; function fish_title; end"
+# Those whose own line editor paints the screen: of them only what they do with jobs is looked at.
+MORE_SHELLS = {
+    **SHELLS,
+    "zsh": ["zsh", "-f", "-i", "+o", "zle", "+o", "promptsp"],
+    "fish": ["fish", "--no-config", "-i", "-C", FISH_PROMPT],
+}
 
 # As a container engine does with `-t`: PID 1 of the namespace is a session leader, and the pty is its terminal.
 CONTAINER = [*UNSHARE, "setsid", "--ctty"]

@@ -120,7 +120,7 @@ def test_a_fork_that_fails_is_one_line_and_125(capfd: Capture, mode: Mode) -> No
 def test_too_few_descriptors_to_start_a_command_are_one_line_and_125(capfd: Capture) -> None:
     """Four are enough for CPython to read its files, one at a time, and too few for a pipe."""
     need("prlimit")
-    with started("true", init=["prlimit", "--nofile=4:4", str(PYINIT), "--"], start_new_session=True) as run:
+    with started("true", init=["prlimit", "--nofile=4:4", str(PYINIT), "--"]) as run:
         assert run.wait() == 125
     said = capfd.readouterr().err
     assert said.startswith("pyinit: cannot make a pipe: ")

@@ -50,7 +50,7 @@ def test_its_name_is_pyinit_however_the_script_is_started() -> None:
 
 def test_it_keeps_no_descriptor_above_2(mode: Mode, tmp_path: Path) -> None:
     words = ["sh", "-c", 'exec 5<"$0" 6<"$0" 9>"$0/new"; exec "$@"', str(tmp_path), str(PYINIT)]
-    with started("sleep", "1000", init=words, mode=mode, start_new_session=True) as run:
+    with started("sleep", "1000", init=words, mode=mode) as run:
         settled(run.pid)
         wait_until(lambda: set(os.listdir(f"/proc/{run.pid}/fd")) <= {"0", "1", "2"}, "the descriptors' end")
         assert {"5", "6", "9"} <= set(os.listdir(f"/proc/{run.main_child()}/fd"))
@@ -227,7 +227,7 @@ def test_a_plain_start_as_pid_1_imports_what_it_needs_and_nothing_else() -> None
     need_root()
     added = imported("pid1", str(PYINIT), "--", "/bin/true") - imported("pid1", "-c", "")
     own = {"pyinit", "pyinit.cli", "pyinit.command", "pyinit.init", "pyinit.log", "pyinit.policy"}
-    own |= {"pyinit.request", "pyinit.stop"}
+    own |= {"pyinit.reaper", "pyinit.receivers", "pyinit.request", "pyinit.stop"}
     assert added == own
 
 
@@ -288,7 +288,6 @@ def test_a_package_that_is_removed_meanwhile_ends_nothing(mode: Mode, tmp_path: 
         assert run.line() == b"up\n"
         settled(run.pid)
         shutil.rmtree(tmp_path / "lib")
-        run.send(signal.SIGTSTP)  # for which pyinit would stop itself, with code that has gone
         run.send(signal.SIGTERM)
         if "-k" not in options:
             run.send(signal.SIGUSR1)

@@ -157,7 +157,7 @@ def test_options_are_applied_once_and_by_the_inner() -> None:
 
 
 def test_every_signal_sent_to_the_launcher_reaches_the_command(launcher: list[str]) -> None:
-    with launched(*TELL, init=launcher, start_new_session=True) as process:  # a session leader: it never suspends
+    with launched(*TELL, init=launcher) as process:
         assert next_number(process) == 0
         for signum in CATCHABLE:
             process.send(signum)
@@ -172,7 +172,7 @@ def test_a_signal_sent_at_once_reaches_the_command() -> None:
     early = [signum for signum in CATCHABLE if signum not in (signal.SIGPIPE, signal.SIGXFSZ)]
 
     def came(signum: int) -> int:
-        with launched(*TELL, start_new_session=True, preexec_fn=block_signals) as process:
+        with launched(*TELL, preexec_fn=block_signals) as process:
             process.send(signum)
             assert next_number(process) == 0
             return next_number(process)
@@ -206,7 +206,7 @@ def test_a_signal_of_the_launchers_own_kind_is_forwarded_however_early(signum: i
     signal number comes last everywhere.
     """
     for _ in range(5):
-        with launched(*TELL, start_new_session=True) as process:
+        with launched(*TELL) as process:
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
             while not children.read_bytes():
                 pass  # wait_until sleeps too long

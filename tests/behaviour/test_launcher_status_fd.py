@@ -102,7 +102,7 @@ def first_signal(*options: str, init: list[str], **popen: Any) -> int:
 
     A SIGPIPE that writing brought pyinit would have come before.
     """
-    with launched(*TELL, options=options, init=init, start_new_session=True, **popen) as process:
+    with launched(*TELL, options=options, init=init, **popen) as process:
         assert next_number(process) == 0
         process.send(signal.SIGRTMAX)
         return next_number(process)

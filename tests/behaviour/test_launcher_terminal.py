@@ -48,7 +48,7 @@ def test_a_suspended_one_that_is_killed_leaves_nothing(sh: Shell) -> None:
 def test_a_key_reaches_the_command_once(key: str, name: str) -> None:
     with terminal(*LAUNCHER, *reporter()) as run:
         run.see("reporting")
-        wait_until(lambda: run.foreground() == command_of(run.pid), "the command in the foreground")
+        assert run.foreground() == run.pid == os.getpgid(command_of(run.pid))
         for _ in range(3):
             run.type(key)
             run.see(f"got {name}\r\n")
@@ -58,7 +58,7 @@ def test_a_key_reaches_the_command_once(key: str, name: str) -> None:
 def test_a_window_size_reaches_the_command_once() -> None:
     with terminal(*LAUNCHER, *reporter()) as run:
         run.see("reporting")
-        wait_until(lambda: run.foreground() == command_of(run.pid), "the command in the foreground")
+        assert run.foreground() == run.pid == os.getpgid(command_of(run.pid))
         run.resize(30, 100)
         run.see("got SIGWINCH\r\n")
         assert signals_until_the_barrier(run, run.pid) == []
@@ -107,7 +107,7 @@ def see_first_prompt(run: Terminal) -> None:
 def test_a_session_leader_is_never_suspended() -> None:
     with terminal(*LAUNCHER, "sh", "-c", "echo up; cat") as run:
         run.see("up")
-        wait_until(lambda: run.foreground() == command_of(run.pid), "the command in the foreground")
+        assert run.foreground() == run.pid == os.getpgid(command_of(run.pid))
         run.type(CTRL_Z)
         run.echoes("still here")
         assert state_of(run.pid) == "S"

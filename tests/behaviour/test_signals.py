@@ -41,7 +41,7 @@ def test_every_catchable_signal_is_forwarded_real_time_ones_and_sigchld_too(mode
 
 @pytest.mark.parametrize("signum", [signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU])
 def test_stop_signals_of_job_control_are_forwarded(mode: Mode, signum: int) -> None:
-    with started(compiled("receiver"), "-1", mode=mode, start_new_session=True) as run:
+    with started(compiled("receiver"), "-1", mode=mode) as run:
         ready(run)
         run.send(signum)
         assert int(run.line()) == signum

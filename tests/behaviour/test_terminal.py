@@ -138,7 +138,7 @@ def test_ctrl_z_between_the_fork_and_the_exec_does_not_hang_pyinit() -> None:
     need("strace")
     slowly = ["-e", "trace=rt_sigprocmask", "-e", "inject=rt_sigprocmask:delay_exit=300000"]
     with terminal("strace", "-f", "-o", "/dev/null", *slowly, PYINIT, "cat") as run:
-        wait_until(lambda: run.foreground() != run.pid, "the child in the foreground")
+        wait_until(lambda: len(run.named("pyinit")) == 2, "the child")
         run.type(CTRL_Z)  # a shell could not continue this job: strace's parent is in another session
         run.echoes("hello")
         run.type(CTRL_D)
@@ -206,7 +206,7 @@ def test_without_a_dev_tty_stdin_is_the_terminal(device: str) -> None:
     hide = "mount -t tmpfs none /dev" if device == "none" else f"mount --bind {device} /dev/tty"
     with terminal("unshare", "--mount", "sh", "-c", f'{hide}; exec "$@"', "sh", PYINIT, "cat") as run:
         run.echoes("hello")
-        assert run.foreground() == children_of(run.pid)[0]
+        assert os.getpgid(children_of(run.pid)[0]) == run.foreground() == run.pid
         run.type(CTRL_Z)
         run.echoes("again")
         run.type(CTRL_C)

@@ -67,7 +67,6 @@ def running(kind: type[Server], way: Way) -> Iterator[tuple[Started, Server]]:
                 cwd=directory,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
             ) as run,
         ):
             try:

@@ -144,7 +144,3 @@ def test_a_remapped_status_becomes_0() -> None:
 def test_an_end_is_told_in_words() -> None:
     assert describe(3 << 8) == "exit 3"
     assert describe(9) == "killed by SIGKILL"
-
-
-def test_scope_is_the_child_by_default() -> None:
-    assert Policy().scope == "child"

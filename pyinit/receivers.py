@@ -1,0 +1,114 @@
+"""Who gets a signal: the main child, its process group, or every descendant.
+
+Called by init to forward, and by drain. Under a terminal the group is pyinit's own, and others may be in it: only the
+descendants among them are meant.
+"""
+
+import _signal
+import posix
+
+from . import log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .command import MainChild
+
+
+class Receivers:
+    """Those below pyinit, as far as `scope`, one of child, group and all, asks for them."""
+
+    def __init__(self, scope: str, child: "MainChild", *, share_group: bool) -> None:
+        self.scope, self.child, self.share_group = scope, child, share_group
+        self.told_when: tuple[int, int] | None = None  # when group or all were told to stop; see processes.birth()
+        self.warned_of_proc = False
+
+    def stop_comes(self) -> None:
+        """They are about to be sent a stop signal, if there is still a main child."""
+        if self.child.pid and self.scope != "child":
+            from .processes import birth
+
+            self.told_when = birth()
+
+    def heeded(self, signum: int) -> int:
+        """SIGTERM where the main child ignores the stop signal `signum`, as bash does SIGQUIT, and nobody else gets it.
+
+        What it leaves behind is told `signum`. Not for SIGINT, which background jobs have reason to ignore.
+        """
+        if self.scope == "child" and signum not in (_signal.SIGTERM, _signal.SIGINT):
+            try:
+                from .processes import process
+            except Exception:  # the package has been removed meanwhile
+                return signum
+            if process(self.child.pid).ignores(signum):
+                return _signal.SIGTERM
+        return signum
+
+    def signal(self, signum: int) -> None:
+        """Send `signum` to whom the scope says, while there is a main child."""
+        try:
+            if self.scope == "all":
+                self.signal_descendants(signum)
+            elif self.scope == "child":
+                posix.kill(self.child.pid, signum)
+            else:
+                self.signal_group(signum)
+        except OSError as error:  # EPERM: it runs as another user
+            from .signals import signal_name
+
+            log.warning(f"cannot forward {signal_name(signum)} to PID {self.child.pid}: {error.strerror}")
+
+    def signal_group(self, signum: int) -> None:
+        """Send `signum` to the main child, wherever it is now, and to the group that it was started in."""
+        if not self.share_group:
+            try:
+                posix.killpg(self.child.group, signum)
+            except ProcessLookupError:
+                pass  # the main child has moved to another group, and nobody is left in its first one
+            if posix.getpgid(self.child.pid) == self.child.group:
+                return
+        posix.kill(self.child.pid, signum)
+        if self.share_group:
+            self.signal_others_in_group(signum)
+
+    def signal_others_in_group(self, signum: int) -> None:
+        """Send `signum` to those of pyinit's own group that descend from it, but not to the main child."""
+        from . import processes
+
+        try:
+            family = processes.descendants()
+        except processes.NoProcError as error:
+            self.warn_of_proc(error)
+            return
+        group = [pid for pid in family if pid != self.child.pid and processes.process(pid).group == self.child.group]
+        processes.send((signum,), group, family)
+
+    def signal_descendants(self, *signums: int) -> None:
+        """Send the signals to every descendant."""
+        from . import processes
+
+        try:
+            processes.signal_descendants(signums)
+        except processes.NoProcError as error:
+            self.signal_without_proc(signums, error)
+
+    def kill_descendants(self) -> None:
+        """One round of SIGKILL for every descendant, which leaves only what was forked meanwhile."""
+        from . import processes
+
+        try:
+            processes.kill_descendants()
+        except processes.NoProcError as error:
+            self.signal_without_proc((_signal.SIGKILL,), error)
+
+    def signal_without_proc(self, signums: tuple[int, ...], error: Exception) -> None:
+        """Send the signals to those who are known without /proc: the main child and, but for a terminal, its group."""
+        self.warn_of_proc(error)
+        if self.child.pid:
+            for signum in signums:
+                self.signal_group(signum)
+
+    def warn_of_proc(self, error: Exception) -> None:
+        """Once."""
+        if not self.warned_of_proc:
+            self.warned_of_proc = True
+            log.warning(f"descendants cannot be found, because /proc cannot be read: {error}")
