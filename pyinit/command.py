@@ -7,6 +7,7 @@ pyinit was started; what CPython changes at its own start is undone here.
 import _signal
 import posix
 
+from . import log
 from .policy import FROM_TERMINAL
 from .request import NOT_FOUND, NOT_RUNNABLE, OWN_ERROR
 
@@ -74,8 +75,20 @@ def start(
 
     The child has a process group of its own, but under a terminal. `run` is called with a descriptor that the exec
     closes. Returns then, so that no signal is ever forwarded to a copy of pyinit. With `leave_terminal` the caller goes
-    into a session of its own, and leaves the terminal to its child. CommandError where fork(2) or the exec failed;
-    nothing is left of the child then.
+    into a session of its own, and leaves the terminal to its child. Where fork(2) or the exec fails, it says why and
+    ends pyinit; nothing is left of the child then.
+    """
+    try:
+        return _start(caller, run, leave_terminal)
+    except CommandError as error:
+        log.error(str(error))
+        posix._exit(error.status)
+
+
+def _start(
+    caller: Caller, run: "Callable[[int], NoReturn]", leave_terminal: bool
+) -> "tuple[int, list[_signal.struct_siginfo]]":
+    """As start(), but CommandError.
 
     Ctrl-Z stops all of a job, so from before the fork until the exec it stops pyinit too, which waits for the child. As
     PID 1 it cannot.

@@ -10,7 +10,7 @@ import posix
 from time import monotonic
 
 from . import log
-from .command import Caller, CommandError, MainChild, exec_command, start
+from .command import Caller, MainChild, exec_command, start
 from .policy import SUSPEND_SIGNALS, Policy
 
 TYPE_CHECKING = False
@@ -42,7 +42,7 @@ def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
 class Init:
     """The life of one main child. Its methods stand in the order in which they are needed."""
 
-    leaves_terminal = False
+    leaves_terminal = False  # to the main child, and to whoever does the job control
 
     def __init__(self, options: "Options", caller: Caller) -> None:
         self.options, self.caller = options, caller
@@ -79,14 +79,10 @@ class Init:
         self.exit()
 
     def start(self) -> None:
-        """Start the main child; where that can't be done, exit."""
+        """Start the main child."""
         has_terminal = self.caller.terminal is not None
         own_group = posix.getpgrp()
-        try:
-            self.child.pid, self.early = start(self.caller, self.be_command, leave_terminal=self.leaves_terminal)
-        except CommandError as error:
-            log.error(str(error))
-            posix._exit(error.status)
+        self.child.pid, self.early = start(self.caller, self.be_command, leave_terminal=self.leaves_terminal)
         self.child.group = own_group if has_terminal else self.child.pid
         self.started()
 
@@ -97,7 +93,7 @@ class Init:
     def started(self) -> None:
         """The command's exec has happened."""
         log.info(f"{self.options.command[0]} runs as PID {self.child.pid}")
-        self.report(f'{{"child-pid": {self.child.pid}}}')
+        report(self.status_fd, f'{{"child-pid": {self.child.pid}}}')
 
     def prepare(self) -> None:
         """Make what the rest of this life needs. It delays no command, which runs by now."""
@@ -114,8 +110,8 @@ class Init:
             self.job.started()
 
     def make_job(self) -> "Job | None":
-        """Job control, where there is a terminal."""
-        if self.caller.terminal is None:
+        """Job control, where there is a terminal, and nobody else does it."""
+        if self.caller.terminal is None or self.leaves_terminal:
             return None
         from .terminal import Job
 
@@ -124,13 +120,6 @@ class Init:
     def descriptors(self) -> set[int | None]:
         """The descriptors above 2 that pyinit needs as long as it runs."""
         return {self.status_fd, self.caller.terminal}
-
-    def report(self, document: str) -> None:
-        """Write a line to --json-status-fd."""
-        if self.status_fd >= 0:
-            from .output import write
-
-            write(self.status_fd, f"{document}\n".encode())
 
     def loop(self) -> None:
         """Forward and reap until the main child has ended; with --pause until SIGTERM or SIGINT."""
@@ -232,7 +221,7 @@ class Init:
             from .signals import describe
 
             log.info(f"the command, PID {pid}, ended: {describe(wait_status)}")
-        self.report(f'{{"exit-code": {status}}}')
+        report(self.status_fd, f'{{"exit-code": {status}}}')
 
     def drain(self) -> None:
         """See to what the main child has left behind."""
@@ -246,6 +235,14 @@ class Init:
         if self.job is not None and self.end_signal:
             self.job.die_of(self.end_signal)
         posix._exit(self.status)
+
+
+def report(status_fd: int, document: str) -> None:
+    """Write a line to --json-status-fd, if there is one."""
+    if status_fd >= 0:
+        from .output import write
+
+        write(status_fd, f"{document}\n".encode())
 
 
 def wait_for_signal(deadline: float | None) -> "_signal.struct_siginfo | None":

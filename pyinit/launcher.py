@@ -18,7 +18,7 @@ from _socket import AF_UNIX, CMSG_SPACE, MSG_DONTWAIT, MSG_PEEK, SO_PASSCRED, SO
 
 from . import log
 from .command import Caller, CommandError, MainChild, start
-from .init import ALL_SIGNALS, Init, close_inherited, set_name
+from .init import ALL_SIGNALS, Init, close_inherited, report, set_name
 from .kernel import PR_SET_PDEATHSIG, mount, prctl, unshare
 from .policy import KEYS, SUSPEND_SIGNALS, Policy
 from .privileges import Privileges
@@ -37,7 +37,6 @@ else:
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000  # <linux/sched.h>
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 0x2, 0x4, 0x8, 0x4000, 0x40000  # <linux/mount.h>
-SEEK_CUR = 1  # <unistd.h>
 UCRED_SIZE = 12  # three ints, the first the PID in the receiver's namespace: SCM_CREDENTIALS in unix(7)
 
 HINTS = {
@@ -103,11 +102,7 @@ class Launcher:
             from .terminal import Job
 
             self.job = Job(terminal, self.command, self.continue_command)
-        try:
-            self.inner.pid, early = start(self.caller, self.be_inner)
-        except CommandError as error:
-            log.error(str(error))
-            posix._exit(error.status)
+        self.inner.pid, early = start(self.caller, self.be_inner)
         self.inner_end.close()
         posix.chdir("/")
         close_inherited({self.options.status_fd, terminal, self.socket.fileno()})
@@ -177,26 +172,25 @@ class Launcher:
             if not message:  # the inner has ended, and SIGCHLD says so too
                 return
             word, *numbers = message.split()
-            if word == b"pid":
-                self.command.pid = int.from_bytes(ancillary[0][2][:4], sys.byteorder)
-            elif word == b"runs":
-                self.command_runs(int(numbers[0]))
-            elif word == b"ended":
-                self.command.pid, self.end_signal = 0, int(numbers[0])
-            if self.job is not None:
-                self.tell_job(word, *numbers)
+            self.heard(word, ancillary, *map(int, numbers))
 
-    def tell_job(self, word: bytes, *numbers: bytes) -> None:
-        """What has become of the command, as far as it matters under a terminal."""
-        assert self.job is not None
-        if word == b"runs":
-            self.job.started()
-        elif word == b"stopped" and self.is_stopped():
-            self.job.child_stopped(int(numbers[0]))
-        elif word == b"continued":
-            self.job.child_continued()
+    def heard(self, word: bytes, ancillary: "list[tuple[int, int, bytes]]", number: int = 0) -> None:
+        """The inner has said one thing; `ancillary` names the process that did."""
+        job = self.job
+        if word == b"pid":
+            self.command.pid = int.from_bytes(ancillary[0][2][:4], sys.byteorder)
+        elif word == b"runs":
+            self.command_runs(number)
+            if job is not None:
+                job.started()
         elif word == b"ended":
-            self.job.child_ended()
+            self.command.pid, self.end_signal = 0, number
+            if job is not None:
+                job.child_ended()
+        elif job is not None and word == b"continued":
+            job.child_continued()
+        elif job is not None and self.is_stopped():
+            job.child_stopped(number)
 
     def command_runs(self, inner_pid: int) -> None:
         """The command's exec has happened."""
@@ -207,14 +201,7 @@ class Launcher:
             namespace = f', "pid-namespace": {posix.stat("/proc/self/ns/pid_for_children").st_ino}'
         except OSError:  # /proc is missing outside
             namespace = ""
-        self.report(f'{{"child-pid": {pid}{namespace}}}')
-
-    def report(self, document: str) -> None:
-        """Write a line to --json-status-fd."""
-        if self.options.status_fd >= 0:
-            from .output import write
-
-            write(self.options.status_fd, f"{document}\n".encode())
+        report(self.options.status_fd, f'{{"child-pid": {pid}{namespace}}}')
 
     def inner_changed(self, wait_status: int) -> None:
         """The inner has ended, and every process of its namespace with it."""
@@ -230,7 +217,7 @@ class Launcher:
         self.listen()
         status = Policy().exit_status(self.wait_status)
         if self.command_ran:
-            self.report(f'{{"exit-code": {status}}}')
+            report(self.options.status_fd, f'{{"exit-code": {status}}}')
         if self.job is not None and self.end_signal:
             self.job.die_of(self.end_signal)
         posix._exit(status)
@@ -268,9 +255,6 @@ class Inner(Init):
             self.socket.send(message, MSG_DONTWAIT)
         except BlockingIOError:
             pass
-
-    def make_job(self) -> None:
-        """None."""
 
     def child_changed(self, wait_status: int) -> None:
         """Tell the launcher too."""

@@ -59,16 +59,16 @@ class Receivers:
 
     def signal_group(self, signum: int) -> None:
         """Send `signum` to the main child, wherever it is now, and to the group that it was started in."""
-        if not self.share_group:
-            try:
-                posix.killpg(self.child.group, signum)
-            except ProcessLookupError:
-                pass  # the main child has moved to another group, and nobody is left in its first one
-            if posix.getpgid(self.child.pid) == self.child.group:
-                return
-        posix.kill(self.child.pid, signum)
         if self.share_group:
+            posix.kill(self.child.pid, signum)
             self.signal_others_in_group(signum)
+            return
+        try:
+            posix.killpg(self.child.group, signum)
+        except ProcessLookupError:
+            pass  # the main child has moved to another group, and nobody is left in its first one
+        if posix.getpgid(self.child.pid) != self.child.group:
+            posix.kill(self.child.pid, signum)
 
     def signal_others_in_group(self, signum: int) -> None:
         """Send `signum` to those of pyinit's own group that descend from it, but not to the main child."""

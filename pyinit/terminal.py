@@ -53,9 +53,8 @@ class Job:
         PID 1, where `kill 1` has its use, only if that is the main child.
         """
         signum = siginfo.si_signo
+        self.note_key(siginfo)
         if siginfo.si_code > 0:
-            if signum in KEYS:
-                self.keys.add(signum)
             return signum in FROM_TERMINAL and not (self.leads and signum == _signal.SIGHUP) and self.shares_group()
         if signum == _signal.SIGCONT or not self.shares_group():
             return False
@@ -69,6 +68,11 @@ class Job:
         from .processes import descends
 
         return descends(sender)
+
+    def note_key(self, siginfo: "_signal.struct_siginfo") -> None:
+        """Remember Ctrl-C and Ctrl-\\: pyinit dies of them if the main child does."""
+        if siginfo.si_code > 0 and siginfo.si_signo in KEYS:
+            self.keys.add(siginfo.si_signo)
 
     def is_out_here(self, pid: int) -> bool:
         """Whether `pid` is a process of this PID namespace, and not one of the kernel's own, which are in group 0."""
@@ -174,7 +178,7 @@ class Job:
     def die_of(self, signum: int) -> None:
         """Die of `signum` as the main child has, if it is a key's: the shell must see who has stopped its script."""
         while siginfo := _signal.sigtimedwait(KEYS, 0):  # the main child may have ended before the loop began
-            self.has_got(siginfo)
+            self.note_key(siginfo)
         if signum not in self.keys or self.leads or posix.getpid() == 1:
             return
         try:
