@@ -1,12 +1,13 @@
-"""The matrices: `mode` is pyinit as PID 1 and a subreaper, `place` that and -n, `launcher` -n with and without root."""
+"""The matrices: `mode`, PID 1 and a subreaper; `place`, that and -n; `launcher`, -n with or without root; shells."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tests.behaviour.launching import LAUNCHER, NOBODY, somebody
+from tests.behaviour.shell import CONTAINER, SHELLS, Shell, shell
 from tests.behaviour.stopping import PLACES, Place
-from tests.harness import Mode, need_root
+from tests.harness import PYINIT, Mode, need, need_root
 
 
 @pytest.fixture(params=["pid1", "subreaper"])
@@ -36,3 +37,31 @@ def place(request: pytest.FixtureRequest) -> Place:
         need_root()
     chosen: Place = request.param
     return chosen
+
+
+@pytest.fixture(params=SHELLS)
+def sh(request: pytest.FixtureRequest) -> Iterator[Shell]:
+    """An interactive shell, bash and dash."""
+    need(request.param)
+    with shell(*SHELLS[request.param]) as run:
+        yield run
+
+
+@pytest.fixture
+def bash() -> Iterator[Shell]:
+    """An interactive bash."""
+    need("bash")
+    with shell(*SHELLS["bash"]) as run:
+        yield run
+
+
+@pytest.fixture(params=["pyinit", "pyinit -n"])
+def pyinit(request: pytest.FixtureRequest) -> str:
+    """What stands in front of a job."""
+    return str(request.param)
+
+
+@pytest.fixture
+def leader(mode: Mode) -> list[str]:
+    """The words that make pyinit the leader of a terminal's session, as PID 1 and as a subreaper."""
+    return [*CONTAINER, str(PYINIT)] if mode == "pid1" else [str(PYINIT)]

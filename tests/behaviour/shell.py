@@ -22,6 +22,7 @@ from tests.harness import (
     UNSHARE,
     Family,
     children_of,
+    need,
     state_of,
     status_of,
     wait_until,
@@ -106,6 +107,19 @@ class Terminal(Family):
         """Those called `name` in ps."""
         return [pid for pid in self.alive() if status_of(pid).get("Name") == name]
 
+    def the(self, name: str) -> int:
+        """The PID of the only one called `name`, as soon as there is one."""
+        return wait_until(lambda: pids[0] if len(pids := self.named(name)) == 1 else 0, f"one {name}")
+
+    def cat_outlives_ctrl_z(self, turns: int) -> None:
+        """Check that a cat that nobody could continue goes on reading whatever Ctrl-Z does, and end it."""
+        for turn in range(turns):
+            self.echoes(f"turn {turn}")
+            self.type(CTRL_Z)
+        self.echoes("last")
+        self.type(CTRL_D)
+        assert self.wait() == 0
+
     def pyinit(self, parent: int | None = None) -> int:
         """The PID of the pyinit that is a child of `parent`, by default of the terminal's program; its command runs."""
         return wait_until(lambda: [pid for pid in children_of(parent or self.pid) if command_of(pid)], "a pyinit")[0]
@@ -167,6 +181,21 @@ def shell(*words: str, env: dict[str, str] | None = None) -> Iterator[Shell]:
         assert "process group" not in before, before
         assert "job control" not in before, before
         yield run
+
+
+@contextmanager
+def reporting_job(front: str) -> Iterator[tuple[Shell, int]]:
+    """An interactive bash that runs a reporter behind `front`, and pyinit's PID. In the end SIGTERM ends the job."""
+    need("bash")
+    with shell(*SHELLS["bash"]) as run:
+        run.enter(" ".join([front, *(f"'{word}'" for word in reporter())]))
+        run.see("reporting\r\n")
+        pyinit = run.pyinit()
+        yield run, pyinit
+        os.kill(pyinit, signal.SIGTERM)
+        run.prompt()
+        assert run.status() == 0
+        run.leave()
 
 
 def _spawned(

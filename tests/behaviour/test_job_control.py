@@ -3,7 +3,6 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -11,28 +10,6 @@ import pytest
 
 from tests.behaviour.shell import CTRL_C, CTRL_D, CTRL_Z, SHELLS, Shell, command_of, shell, words_of
 from tests.harness import children_of, need, state_of, status_of, wait_until
-
-
-@pytest.fixture(params=SHELLS)
-def sh(request: pytest.FixtureRequest) -> Iterator[Shell]:
-    """An interactive shell, bash and dash."""
-    need(request.param)
-    with shell(*SHELLS[request.param]) as run:
-        yield run
-
-
-@pytest.fixture
-def bash() -> Iterator[Shell]:
-    """An interactive bash."""
-    need("bash")
-    with shell(*SHELLS["bash"]) as run:
-        yield run
-
-
-@pytest.fixture(params=["pyinit", "pyinit -n"])
-def pyinit(request: pytest.FixtureRequest) -> str:
-    """What stands in front of the command."""
-    return str(request.param)
 
 
 def stopped(running: int) -> bool:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,26 +11,16 @@ from tests.behaviour.shell import (
     CTRL_C,
     CTRL_Z,
     PROMPT,
-    SHELLS,
     Shell,
     Terminal,
     command_of,
     reporter,
-    shell,
     signals_until_the_barrier,
     terminal,
 )
 from tests.harness import children_of, need, need_root, state_of, wait_until
 
 BASH_INSIDE = ["bash", "--norc", "--noprofile", "-i"]
-
-
-@pytest.fixture(params=SHELLS)
-def sh(request: pytest.FixtureRequest) -> Iterator[Shell]:
-    """An interactive shell, bash and dash."""
-    need(request.param)
-    with shell(*SHELLS[request.param]) as run:
-        yield run
 
 
 def test_a_suspended_one_that_is_killed_leaves_nothing(sh: Shell) -> None:

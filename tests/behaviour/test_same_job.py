@@ -4,19 +4,13 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-import pexpect
 import pytest
 
 from tests.behaviour.shell import (
-    CONTAINER,
-    CTRL_BACKSLASH,
     CTRL_C,
     CTRL_D,
     CTRL_Z,
-    MORE_SHELLS,
     PROMPT,
     SHELLS,
     Shell,
@@ -27,7 +21,7 @@ from tests.behaviour.shell import (
     terminal,
     words_of,
 )
-from tests.harness import PYINIT, PYTHON, UNSHARE, Mode, children_of, need, need_root, state_of, status_of, wait_until
+from tests.harness import PYTHON, UNSHARE, children_of, need, need_root, state_of, status_of, wait_until
 
 # Stops itself for Ctrl-Z by SIGSTOP, which the kernel spares nobody; says what it reads.
 STOPS_ITSELF = """
@@ -39,146 +33,12 @@ while line := input():
 """
 
 
-@pytest.fixture(params=MORE_SHELLS)
-def sh(request: pytest.FixtureRequest) -> Iterator[Shell]:
-    """An interactive shell: bash, dash, fish and zsh."""
-    need(request.param)
-    with shell(*MORE_SHELLS[request.param]) as run:
-        yield run
-
-
-@pytest.fixture
-def bash() -> Iterator[Shell]:
-    """An interactive bash."""
-    need("bash")
-    with shell(*SHELLS["bash"]) as run:
-        yield run
-
-
-@pytest.fixture(params=["pyinit", "pyinit -n"])
-def pyinit(request: pytest.FixtureRequest) -> str:
-    """What stands in front of the command."""
-    if request.param == "pyinit -n":
-        need_root()
-    return str(request.param)
-
-
-@pytest.fixture
-def leader(mode: Mode) -> list[str]:
-    """The words that make pyinit the leader of a terminal's session, as PID 1 and as a subreaper."""
-    return [*CONTAINER, str(PYINIT)] if mode == "pid1" else [str(PYINIT)]
-
-
-def named(run: Shell, name: str, count: int = 1) -> list[int]:
-    """Those called `name`, as soon as there are so many."""
-    return wait_until(lambda: pids if len(pids := run.named(name)) == count else [], f"{count} {name}")
-
-
-def leave(sh: Shell) -> None:
-    """End the shell, and check that nothing is left of what it started."""
-    sh.enter("exit")
-    sh.wait()
-    assert sh.alive() == []
-
-
-def test_a_job_stops_and_goes_on_and_reads(sh: Shell, pyinit: str) -> None:
-    sh.start(f"{pyinit} cat")
-    for turn in range(3):
-        sh.echoes(f"turn {turn}")
-        sh.suspend()
-        wait_until(lambda: sh.foreground() == sh.pid, "the shell in the foreground")
-        assert {state_of(pid) for pid in named(sh, "cat")} == {"T"}
-        sh.start("fg")
-    sh.type(CTRL_D)
-    sh.prompt()
-    leave(sh)
-
-
-def test_ctrl_c_ends_a_loop_around_pyinit(sh: Shell, pyinit: str, request: pytest.FixtureRequest) -> None:
-    if "fish" in request.node.callspec.id:
-        loop = f"for i in 1 2 3; {pyinit} sleep 1000; end; echo after-the-loop"
-    else:
-        loop = f"for i in 1 2 3; do {pyinit} sleep 1000; done"
-    sh.enter(loop)
-    named(sh, "sleep")
-    sh.type(CTRL_C)
-    sh.see("\\^C")
-    assert "after-the-loop" not in sh.prompt()
-    assert sh.named("sleep") == []
-    leave(sh)
-
-
-@pytest.mark.parametrize("script", ["sh", "bash"])
-def test_ctrl_c_ends_the_script_around_pyinit(bash: Shell, pyinit: str, script: str) -> None:
-    bash.enter(f"{script} -c '{pyinit} sleep 1000; echo next'")
-    named(bash, "sleep")
-    bash.type(CTRL_C)
-    assert "next" not in bash.prompt().partition("\r\n")[2]
-    assert bash.status() == 130
-    bash.leave()
-
-
-# Starts what it is told to, outlives the keys, and says how that has ended: whether of a signal, which, with a core.
-WAITS = """
-import os, resource, signal, sys
-os.chdir(sys.argv.pop(1))  # where the command's own core file goes
-resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-pid = os.fork()
-if pid == 0:
-    os.execvp(sys.argv[1], sys.argv[1:])
-for key in (signal.SIGINT, signal.SIGQUIT):
-    signal.signal(key, signal.SIG_IGN)
-status = os.waitpid(pid, 0)[1]
-print(os.WIFSIGNALED(status), os.WTERMSIG(status), os.WCOREDUMP(status))
-"""
-
-
-@pytest.mark.parametrize(("key", "signum"), [(CTRL_C, signal.SIGINT), (CTRL_BACKSLASH, signal.SIGQUIT)])
-def test_pyinit_dies_of_a_key_as_its_command_and_leaves_no_core(
-    tmp_path: Path, pyinit: str, key: str, signum: int
-) -> None:
-    with terminal(PYTHON, "-c", WAITS, tmp_path, *pyinit.split(), "sleep", "1000") as run:
-        wait_until(lambda: run.named("sleep"), "the command")
-        run.type(key)
-        run.see(rf"True {int(signum)} False\r\n")
-        assert run.wait() == 0
-
-
-@pytest.mark.parametrize(("key", "status"), [(CTRL_C, 130), (CTRL_BACKSLASH, 131)])
-def test_a_session_leader_exits_with_the_status_of_a_key(leader: list[str], key: str, status: int) -> None:
-    with terminal(*leader, "sleep", "1000") as run:
-        wait_until(lambda: run.named("sleep"), "the command")
-        run.type(key)
-        run.spawn.expect(pexpect.EOF)
-        run.spawn.wait()
-        assert run.spawn.exitstatus == status
-
-
-def test_a_command_that_handles_ctrl_c_ends_pyinit_with_its_status(bash: Shell, pyinit: str) -> None:
-    for status in (3, 130):
-        bash.enter(f"{pyinit} sh -c 'trap \"exit {status}\" INT; echo ready; while :; do sleep 0.05; done'")
-        bash.see("ready\r\n")
-        bash.type(CTRL_C)
-        bash.prompt()
-        assert bash.status() == status
-    bash.leave()
-
-
-def test_a_remapped_death_by_ctrl_c_is_no_death(bash: Shell, pyinit: str) -> None:
-    bash.start(f"{pyinit} -e 130 sleep 1000")
-    named(bash, "sleep")
-    bash.type(CTRL_C)
-    bash.prompt()
-    assert bash.status() == 0
-    bash.leave()
-
-
 # Case 1: in the background of a script, and from a program.
 
 
 def test_a_pyinit_in_the_background_of_a_script_leaves_it_the_terminal(pyinit: str) -> None:
     with terminal("sh", "-c", f"{pyinit} sleep 1000 & read x; echo got $x; exec bash --norc --noprofile -i") as run:
-        wait_until(lambda: run.named("sleep"), "the command")
+        run.the("sleep")
         assert run.foreground() == run.pid
         run.enter("hello")
         run.see("got hello\r\n")
@@ -193,7 +53,7 @@ def test_a_python_that_starts_pyinit_goes_on_reading(pyinit: str) -> None:
     script = f"import subprocess; p = subprocess.Popen({pyinit.split()} + ['sleep', '1000'])\n"
     script += "print('got', input())\np.terminate(); print('status', p.wait())"
     with terminal(PYTHON, "-c", script) as run:
-        wait_until(lambda: run.named("sleep"), "the command")
+        run.the("sleep")
         run.enter("hello")
         run.see("got hello\r\n")
         run.see("status 143\r\n")
@@ -207,7 +67,7 @@ def test_a_python_that_starts_pyinit_goes_on_reading(pyinit: str) -> None:
 @pytest.mark.parametrize("whom", ["pyinit", "the command", "the group"])
 def test_in_an_orphaned_group_nothing_is_stopped_for_ever(pyinit: str, name: str, whom: str) -> None:
     with terminal("sh", "-c", f"({pyinit} cat </dev/zero >/dev/null &); read x") as run:
-        (cat,) = wait_until(lambda: run.named("cat"), "the command")
+        cat = run.the("cat")
         running = wait_until(lambda: [pid for pid in run.named("pyinit") if command_of(pid) == cat], "pyinit")[0]
         wait_until(lambda: os.readlink(f"/proc/{running}/cwd") == "/", "pyinit to settle")
         signum = getattr(signal, name)
@@ -249,12 +109,7 @@ def test_ctrl_z_does_not_hang_su(leader: list[str], options: list[str], words: s
     need_root()
     need("su", "runuser")
     with terminal(*leader, *options, *words.split()) as run:
-        for turn in range(3):
-            run.echoes(f"turn {turn}")
-            run.type(CTRL_Z)
-        run.echoes("last")
-        run.type(CTRL_D)
-        assert run.wait() == 0
+        run.cat_outlives_ctrl_z(3)
 
 
 @pytest.mark.parametrize("options", [[], ["-n"]], ids=["", "-n"])
@@ -275,7 +130,7 @@ def test_a_shell_that_suspends_itself_comes_back_where_nobody_else_could_continu
 @pytest.mark.parametrize("where", ["in the background", "in a script"])
 def test_stop_and_cont_to_the_command_alone_do_not_stop_pyinit(bash: Shell, pyinit: str, where: str) -> None:
     bash.enter(f"{pyinit} sleep 1000 &" if "back" in where else f"sh -c '{pyinit} sleep 1000; echo ended'")
-    (sleep,) = named(bash, "sleep")
+    sleep = bash.the("sleep")
     inits = bash.named("pyinit")
     for _ in range(3):
         os.kill(sleep, signal.SIGSTOP)
@@ -294,7 +149,7 @@ def test_stop_and_cont_to_the_command_alone_do_not_stop_pyinit(bash: Shell, pyin
 def test_ctrl_z_suspends_what_the_command_leaves_behind(bash: Shell, pyinit: str, options: str) -> None:
     bash.enter(f"{pyinit} {options} sh -c '(trap \"\" TERM; exec sleep 1000) & echo main ends'")
     bash.see("main ends\r\n")
-    (sleep,) = named(bash, "sleep")
+    sleep = bash.the("sleep")
     wait_until(lambda: adopted(sleep), "the drain")
     for _ in range(3):
         bash.suspend()
@@ -336,7 +191,7 @@ def test_ctrl_z_suspends_a_pause(bash: Shell, pyinit: str) -> None:
 def test_as_pid_1_in_a_job_of_a_shell_outside_the_terminal_stays_where_it_is(bash: Shell) -> None:
     need_root()
     bash.run(f"{' '.join(UNSHARE)} pyinit cat &")
-    (cat,) = named(bash, "cat")
+    cat = bash.the("cat")
     wait_until(lambda: state_of(cat) == "T", "cat to stop on input")
     os.kill(cat, signal.SIGCONT)
     assert bash.run("echo here").startswith("here\n")
@@ -357,7 +212,7 @@ def test_as_pid_1_in_a_job_of_a_shell_outside_the_terminal_stays_where_it_is(bas
 
 def test_stops_and_continuations_at_any_moment_leave_a_job_as_the_last_of_them(bash: Shell, pyinit: str) -> None:
     bash.run(f"{pyinit} sleep 1000 &")
-    (sleep,) = named(bash, "sleep")
+    sleep = bash.the("sleep")
     job = [*bash.named("pyinit")[:1], sleep]
     rng = random.Random(4)
     for _ in range(150):
@@ -419,69 +274,3 @@ def test_the_group_of_a_job_is_the_descendants_in_it_and_not_their_siblings(bash
 def sleeps(run: Shell) -> dict[bytes, int]:
     """Those that sleep, by how long."""
     return {words_of(pid).split(b"\0")[1]: pid for pid in run.named("sleep")}
-
-
-# Programs that look whose the terminal is, or make terminals.
-
-
-@pytest.mark.parametrize("outer", ["script", "tmux"])
-def test_it_is_a_job_of_a_shell_in_another_terminal(pyinit: str, outer: str, tmp_path: Path) -> None:
-    need("bash", outer)
-    inner = f'env "PS1={PROMPT}" {" ".join(SHELLS["bash"])}'
-    words = {"script": ["-qc", inner, "/dev/null"], "tmux": ["-f", "/dev/null", "new-session", inner]}[outer]
-    with terminal(outer, *words, env={"TERM": "xterm", "TMUX_TMPDIR": str(tmp_path)}) as run:
-        run.see_text(PROMPT)
-        run.enter(f"{pyinit} cat")
-        wait_until(lambda: run.named("cat"), "cat")
-        run.enter("hello")
-        run.see("hello[^h]*hello")
-        run.type(CTRL_Z)
-        run.see("Stopped")
-        run.enter("fg")
-        wait_until(lambda: {state_of(pid) for pid in run.named("cat")} == {"S"}, "cat to go on")
-        run.type(CTRL_D)
-        wait_until(lambda: not run.named("pyinit"), "the end of pyinit")
-        run.enter("exit")
-        run.wait()
-
-
-def test_script_and_tmux_work_behind_pyinit(bash: Shell, pyinit: str, tmp_path: Path) -> None:
-    need("tmux", "script")
-    bash.enter(f"{pyinit} script -qc 'echo in-script; cat' /dev/null")
-    bash.see("in-script\r\n")
-    bash.echoes("hello")
-    bash.type(CTRL_D)
-    bash.prompt()
-    bash.enter(f"TERM=xterm TMUX_TMPDIR={tmp_path} {pyinit} tmux -f /dev/null new-session 'echo in-tmux; cat'")
-    named(bash, "cat")
-    bash.type(CTRL_D)
-    bash.prompt()
-    bash.leave()
-
-
-@pytest.mark.parametrize("words", ["sudo -E cat", "su root --session-command cat", "runuser -u root cat"])
-def test_what_runs_a_command_as_another_user_is_stopped_with_it_and_continues_it(
-    bash: Shell, pyinit: str, words: str
-) -> None:
-    need_root()
-    need(words.split()[0])
-    bash.start(f"{pyinit} {words}")
-    named(bash, "cat")  # sudo's own terminal echoes before
-    for turn in range(3):
-        bash.echoes(f"turn {turn}")
-        assert "Stopped" in bash.suspend()
-        bash.start("fg")
-    bash.echoes("last")
-    bash.type(CTRL_D)
-    bash.prompt()
-    assert bash.status() == 0
-    bash.leave()
-
-
-def test_git_and_python_behind_pyinit_see_themselves_in_the_foreground(bash: Shell, pyinit: str) -> None:
-    """As git(1) before it shows progress and ssh(1) before it reads: by tcgetpgrp(3) and getpgrp(2)."""
-    asks = "import os; print(os.tcgetpgrp(2) == os.getpgrp())"
-    assert bash.run(f"{pyinit} {PYTHON} -Ic '{asks}'") == "True\n"
-    if pyinit == "pyinit":  # in a namespace every group outside reads 0
-        assert "False" in bash.run(f"{pyinit} {PYTHON} -Ic '{asks}' & wait")
-    bash.leave()

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from tests.behaviour.shell import CONTAINER, SHELLS, reporter, shell, signals_until_the_barrier, terminal
+from tests.behaviour.shell import CONTAINER, SHELLS, reporter, reporting_job, shell, signals_until_the_barrier, terminal
 from tests.harness import PYINIT, Mode, need, started, state_of, wait_until
 
 SUSPENDING = ["SIGTSTP", "SIGTTIN", "SIGTTOU"]
@@ -50,19 +50,10 @@ def test_a_session_leader_on_a_terminal_forwards_it_only(leader: list[str], name
 @pytest.mark.parametrize("name", SUSPENDING)
 @pytest.mark.parametrize("option", ["", "-n"])
 def test_under_a_shell_a_command_that_handles_it_goes_on_and_so_does_pyinit(name: str, option: str) -> None:
-    need("bash")
-    with shell(*SHELLS["bash"]) as run:
-        words = " ".join(f"'{word}'" for word in reporter())
-        run.enter(f"pyinit {option} {words}")
-        run.see("reporting\r\n")
-        pyinit = run.pyinit()
+    with reporting_job(f"pyinit {option}") as (run, pyinit):
         for _ in range(3):
             os.kill(pyinit, getattr(signal, name))
             assert signals_until_the_barrier(run, pyinit) == [name]
-        os.kill(pyinit, signal.SIGTERM)
-        run.prompt()
-        assert run.status() == 0
-        run.leave()
 
 
 @pytest.mark.parametrize("name", SHELLS)
@@ -89,14 +80,6 @@ def test_under_a_shell_a_command_that_stops_for_it_is_a_stopped_job(name: str, o
 
 @pytest.mark.parametrize("option", ["-r TSTP:0", "-r TSTP:USR1"])
 def test_under_a_shell_what_does_not_stop_the_command_does_not_stop_pyinit(option: str) -> None:
-    need("bash")
-    with shell(*SHELLS["bash"]) as run:
-        words = " ".join(f"'{word}'" for word in reporter())
-        run.enter(f"pyinit {option} {words}")
-        run.see("reporting\r\n")
-        pyinit = run.pyinit()
+    with reporting_job(f"pyinit {option}") as (run, pyinit):
         os.kill(pyinit, signal.SIGTSTP)
         assert signals_until_the_barrier(run, pyinit) == (["SIGUSR1"] if "USR1" in option else [])
-        os.kill(pyinit, signal.SIGTERM)
-        run.prompt()
-        run.leave()

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour.shell import (
-    CONTAINER,
     CTRL_BACKSLASH,
     CTRL_C,
     CTRL_D,
@@ -19,17 +18,12 @@ from tests.behaviour.shell import (
     SHELLS,
     Terminal,
     reporter,
+    reporting_job,
     shell,
     signals_until_the_barrier,
     terminal,
 )
-from tests.harness import PYINIT, Mode, children_of, need, need_root, state_of, status_of, wait_until
-
-
-@pytest.fixture
-def leader(mode: Mode) -> list[str]:
-    """The words that make pyinit the leader of a terminal's session, as PID 1 and as a subreaper."""
-    return [*CONTAINER, str(PYINIT)] if mode == "pid1" else [str(PYINIT)]
+from tests.harness import PYINIT, children_of, need, need_root, state_of, status_of, wait_until
 
 
 @pytest.fixture
@@ -106,12 +100,7 @@ def test_a_new_window_size_reaches_the_command_exactly_once(reporting: tuple[Ter
 
 
 def test_the_keys_reach_a_job_of_a_shell_exactly_once() -> None:
-    need("bash")
-    with shell(*SHELLS["bash"]) as run:
-        script = " ".join(f"'{word}'" for word in reporter())
-        run.enter(f"pyinit {script}")
-        run.see("reporting\r\n")
-        pyinit = run.pyinit()
+    with reporting_job("pyinit") as (run, pyinit):
         for key, name in ((CTRL_C, "SIGINT"), (CTRL_BACKSLASH, "SIGQUIT"), (CTRL_C, "SIGINT")):
             run.type(key)
             run.see(f"got {name}\r\n")
@@ -119,19 +108,11 @@ def test_the_keys_reach_a_job_of_a_shell_exactly_once() -> None:
         run.resize(50, 100)
         run.see("got SIGWINCH\r\n")
         assert signals_until_the_barrier(run, pyinit) == []
-        os.kill(pyinit, signal.SIGTERM)
-        run.prompt()
-        assert run.status() == 0
 
 
 def test_ctrl_z_does_not_hang_what_no_shell_could_continue(leader: list[str]) -> None:
     with terminal(*leader, "cat") as run:
-        for turn in range(10):
-            run.echoes(f"turn {turn}")
-            run.type(CTRL_Z)
-        run.echoes("last")
-        run.type(CTRL_D)
-        assert run.wait() == 0
+        run.cat_outlives_ctrl_z(10)
 
 
 def test_ctrl_z_between_the_fork_and_the_exec_does_not_hang_pyinit() -> None:
