@@ -4,7 +4,8 @@ pip replaces a script's `#!python …` line by the path of its interpreter and d
 whatever PYTHONPATH holds would run inside PID 1. /bin/sh in front of python3 would be portable, but it is not
 transparent: dash loses variables such as `discovery.type=x`, adds PWD, and forgets that SIGCHLD was ignored. So the
 script gets the absolute path of the interpreter it is built with (the base interpreter, which outlives any venv), and
-the wheel is tagged for that Python and platform, since it holds for them alone.
+the wheel is tagged for that Python, its ABI and platform, since it holds for them alone. No tag can hold the path: a
+cache of pip's that two Pythons of one version share has to be passed by, with --no-cache-dir.
 """
 
 import os
@@ -21,7 +22,7 @@ LONGEST_LINE = 127  # before Linux 5.1; see execve(2)
 def interpreter() -> str:
     """The absolute path of the base interpreter, with its version in its name where it has such a name."""
     base = Path(os.path.abspath(getattr(sys, "_base_executable", sys.executable)))
-    versioned = base.with_name("python%d.%d" % sys.version_info[:2])
+    versioned = base.with_name(f"python%d.%d{sys.abiflags}" % sys.version_info[:2])
     return str(versioned if versioned.exists() else base)
 
 
@@ -43,6 +44,6 @@ class BdistWheel(bdist_wheel):
     """Tags the wheel for the interpreter and the platform that its script names."""
 
     def get_tag(self) -> tuple[str, str, str]:
-        """The wheel's tag: `cp311`, `none`, `linux_x86_64`."""
+        """The wheel's tag: `cp311`, `cp311`, `linux_x86_64`; for a free-threaded Python `cp313`, `cp313t`."""
         python = "cp%d%d" % sys.version_info[:2]
-        return python, "none", str(self.plat_name).replace("-", "_").replace(".", "_")
+        return python, python + sys.abiflags, str(self.plat_name).replace("-", "_").replace(".", "_")

@@ -147,6 +147,21 @@ def public_pyinit() -> str:
     return str(home / "bin/pyinit")
 
 
+def without(*functions: str) -> list[str]:
+    """pyinit, run by a CPython that lacks functions of posix or _signal, as one that was built for an old glibc."""
+    interpreter, flags = PYINIT.read_text().partition("\n")[0].removeprefix("#!").split()
+    script = f"""
+import _signal, posix, sys
+for name in {functions}:
+    for module in (_signal, posix):
+        vars(module).pop(name, None)
+del sys.argv[0]
+__file__ = sys.argv[0]
+exec(compile(open(__file__).read(), __file__, "exec"))
+"""
+    return [interpreter, flags, "-c", script, str(PYINIT)]
+
+
 def copy_installation(home: Path) -> None:
     """Put a copy of the pyinit under test below `home`, laid out as pip does."""
     packages = Path("lib", "python%d.%d" % sys.version_info[:2], "site-packages")

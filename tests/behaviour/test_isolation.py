@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.behaviour.launching import copy_installation
 from tests.behaviour.programs import build_directory
 from tests.harness import BASE_PYTHON, PYINIT, UNSHARE, Mode, need, need_root, started
 
@@ -185,6 +186,20 @@ def test_a_relative_path_through_path_works(tmp_path: Path) -> None:
     init = ["sh", "-c", 'exec pyinit "$@"', "sh"]
     with started("sh", "-c", "exit 7", init=init, env=environment, cwd=PYINIT.parent.parent) as run:
         assert run.wait() == 7
+
+
+@pytest.mark.parametrize("content", [b"def", b"\0", b"1/0", b"\xff"], ids=repr)
+@pytest.mark.parametrize("module", ["__init__", "cli", "init"])
+def test_a_damaged_package_is_one_line_and_125(tmp_path: Path, module: str, content: bytes) -> None:
+    copy_installation(tmp_path)
+    (damaged,) = tmp_path.rglob(f"pyinit/{module}.py")
+    damaged.write_bytes(content)
+    with started("true", init=[str(tmp_path / "bin" / "pyinit"), "--"], stderr=-1) as run:
+        assert run.process.stderr is not None
+        said = run.process.stderr.read()
+        assert run.wait() == 125
+    assert said.startswith(b"pyinit: ")
+    assert said.count(b"\n") == 1
 
 
 def test_a_script_that_lost_its_package_says_so_in_one_line(tmp_path: Path) -> None:
