@@ -28,14 +28,17 @@ def main(inherited_mask: "set[int]") -> "NoReturn":
             print_and_exit(options.prints(), inherited_mask)
         log.start(options.verbosity)
         if options.pid_namespace:
-            from .launcher import run
+            try:
+                from .launcher import run
+            except ImportError as error:
+                raise UsageError(f"--pid-namespace needs ctypes, fcntl and socket of this Python: {error}") from None
         else:
             from .init import run
         run(options, inherited_mask)
     except UsageError as error:
         log.error(f"{error} (see pyinit --help)")
     except Exception as error:  # a traceback helps nobody who reads a container's log
-        log.error(f"internal error: {type(error).__name__}: {error}")
+        log.error(f"cannot start: {type(error).__name__}: {error}")
     posix._exit(OWN_ERROR)
 
 

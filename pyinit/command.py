@@ -39,6 +39,20 @@ class MainChild:
     def __init__(self) -> None:
         self.pid = self.group = 0
 
+    def signal_group(self, signum: int) -> bool:
+        """Send `signum` to the group when the main child has ended; false: it may be somebody else's by now.
+
+        It is not as long as one of pyinit's own children is in it. Not for a group that pyinit is in; see waitid(2).
+        """
+        if self.group == posix.getpgrp():
+            return False
+        try:
+            posix.waitid(posix.P_PGID, self.group, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
+            posix.killpg(self.group, signum)
+        except OSError:  # ECHILD; EPERM
+            return False
+        return True
+
 
 class Caller:
     """How pyinit was started: what its child must find again."""
@@ -107,13 +121,13 @@ def _start(
     if pid == 0:
         _child(caller, run, child_end)
     if leave_terminal and caller.terminal is not None:
-        posix.setsid()
-    early = [] if caller.terminal is None else _share_pending(pid)
-    posix.close(child_end)
-    report = posix.read(report_end, LONGEST_REPORT)  # the exec closes the other end
-    posix.close(report_end)
+        log.survived(posix.setsid)
+    early: list[_signal.struct_siginfo] = []
+    if caller.terminal is not None:
+        log.survived(_share_pending, pid, early)
+    report = _report_of_exec(report_end, child_end)
     if stops_with_child:
-        _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGTSTP})
+        log.survived(_signal.pthread_sigmask, _signal.SIG_BLOCK, {_signal.SIGTSTP})
     if report:
         posix.waitpid(pid, 0)
         status, _, reason = report.decode(errors="surrogateescape").partition(" ")
@@ -121,36 +135,72 @@ def _start(
     return pid, early
 
 
-def _share_pending(pid: int) -> "list[_signal.struct_siginfo]":
-    """Send the terminal's signals that are pending to the child, which may have been forked after they came.
+def _report_of_exec(report_end: int, child_end: int) -> bytes:
+    """Wait for the exec, which closes the child's end of the pipe; return why it failed, or nothing.
+
+    The command may run by now, so no error ends pyinit here. If the report is lost, the child's status tells as much.
+    """
+    close(child_end)
+    try:
+        report = posix.read(report_end, LONGEST_REPORT)
+    except OSError as error:
+        log.warning(f"whether the command runs is not known: {error.strerror}")
+        report = b""
+    close(report_end)
+    return report
+
+
+def close(fd: int) -> None:
+    """close(2), which closes whatever it says, but for a filter that forbids it: then once more, and no error."""
+    for _ in range(2):
+        try:
+            posix.close(fd)
+            break
+        except OSError:
+            pass
+
+
+def _share_pending(pid: int, early: "list[_signal.struct_siginfo]") -> None:
+    """Take the terminal's signals that are pending, and send them to the child, which may have been forked after them.
 
     It has not taken any yet: what has come to it too is pending there, and does not get more by this.
     """
-    early = []
     while siginfo := _signal.sigtimedwait(FROM_TERMINAL, 0):
         if siginfo.si_code > 0:
-            posix.kill(pid, siginfo.si_signo)
+            try:
+                posix.kill(pid, siginfo.si_signo)
+            except OSError:
+                pass  # EPERM: the exec is done, and has made it another user's
         early.append(siginfo)
-    return early
 
 
 def _child(caller: Caller, run: "Callable[[int], NoReturn]", report_fd: int) -> "NoReturn":
     """In the child: never returns, whatever happens."""
+    status = OWN_ERROR
     try:
         _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGTSTP})
         if caller.terminal is None:
             posix.setpgid(0, 0)
         run(report_fd)
     except CommandError as error:
-        report = f"{error.status} {error}"
+        status, reason = error.status, str(error)
     except BaseException as error:
-        report = f"{OWN_ERROR} {type(error).__name__}: {error}"
-    posix.write(report_fd, report.encode(errors="surrogateescape")[:LONGEST_REPORT])
-    posix._exit(OWN_ERROR)
+        reason = f"{type(error).__name__}: {error}"
+    try:
+        posix.write(report_fd, f"{status} {reason}".encode(errors="surrogateescape")[:LONGEST_REPORT])
+    finally:
+        posix._exit(status)
 
 
-def exec_command(caller: Caller, words: list[str]) -> "NoReturn":
+def close_status_fd(fd: int) -> None:
+    """In the child: close --json-status-fd, so that none but pyinit writes to it, unless it is one of 0 to 2 or -1."""
+    if fd > 2:
+        close(fd)
+
+
+def exec_command(caller: Caller, words: list[str], status_fd: int = -1) -> "NoReturn":
     """Turn this child into the command. CommandError where that can't be done."""
+    close_status_fd(status_fd)
     _restore_environment(caller.pid)
     # CPython ignores these two at its start. Whether they were ignored before cannot be known any more.
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
@@ -164,14 +214,20 @@ def exec_command(caller: Caller, words: list[str]) -> "NoReturn":
 
 
 def _restore_environment(pyinit_pid: int) -> None:
-    """Make the environment what it was when pyinit was started, but for two variables that name its reader.
+    """Make the environment what it was when pyinit was started, but for those variables that name its reader.
 
-    sd_listen_fds(3) and sd_watchdog_enabled(3) compare them with getpid(2).
+    sd_listen_fds(3) and sd_watchdog_enabled(3) compare them with getpid(2), and with the inode of the reader's pidfd.
     """
     environ = posix.environ
+    own = b"%d" % pyinit_pid
     for name in (b"LISTEN_PID", b"WATCHDOG_PID"):
-        if environ.get(name) == b"%d" % pyinit_pid:
+        if environ.get(name) == own:
             posix.putenv(name, b"%d" % posix.getpid())
+    if environ.get(b"LISTEN_PID") == own and b"LISTEN_PIDFDID" in environ:
+        try:
+            posix.putenv(b"LISTEN_PIDFDID", b"%d" % posix.fstat(posix.pidfd_open(posix.getpid())).st_ino)
+        except (AttributeError, OSError):
+            posix.unsetenv(b"LISTEN_PIDFDID")
     # PEP 538: in the C locale CPython sets LC_CTYPE, with -I too, unless LC_ALL is set.
     if environ.get(b"LC_CTYPE") in (b"C.UTF-8", b"C.utf8", b"UTF-8") and not environ.get(b"LC_ALL"):
         original = _original_lc_ctype(environ)
@@ -213,6 +269,7 @@ def _exec(words: list[str]) -> "NoReturn":
         folders = [folder for folder in folders if len(folder) < PATH_MAX]
         paths = [f"{folder.decode(errors='surrogateescape')}/{name}" if folder else name for folder in folders]
     failure: CommandError | None = None
+    closed = ""  # a folder of PATH that may not be looked into
     for path in paths:
         try:
             posix.execv(path, words)
@@ -225,10 +282,15 @@ def _exec(words: list[str]) -> "NoReturn":
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 failure = failure or _missing_interpreter(path)
                 continue
+            if "/" not in name and isinstance(error, PermissionError) and _is_hidden(path):
+                closed = closed or path.rpartition("/")[0]
+                continue
             failure = failure or _not_runnable(path, error)
             if error.errno not in (errno.EACCES, errno.ESTALE, errno.ENODEV, errno.ETIMEDOUT):
                 break
     where = "" if "/" in name else " in PATH"
+    if closed:
+        where += f", of which {closed} is closed to this user"
     raise failure or CommandError(NOT_FOUND, f"{name or repr(name)}: not found{where} (exit {NOT_FOUND})")
 
 
@@ -241,6 +303,17 @@ def _not_runnable(path: str, error: OSError) -> CommandError:
     except OSError:
         pass  # a directory above it is closed to us: permission denied, as the kernel said
     return CommandError(NOT_RUNNABLE, f"{path}: {reason} (exit {NOT_RUNNABLE})")
+
+
+def _is_hidden(path: str) -> bool:
+    """Whether it cannot even be seen if `path` exists, as a folder above it is closed."""
+    try:
+        posix.stat(path)
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _is_directory(path: str) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LOOK_AGAIN = 1.0  # seconds between two looks at who is left, and for a reader whose input has ended
 LOOKS_APART = 5  # times what a look takes: after a death there is one as soon as that
 CANNOT_DIE = 2.0  # seconds without a death after SIGKILL: what is left is in the kernel's hands, state D
+LONGEST_KILLING = 30.0  # seconds
 KILL_AGAIN = 0.05  # seconds between two rounds of SIGKILL
 MOST_NAMES = 10  # in one message
 
@@ -206,7 +207,9 @@ class Audience:
         """
         scope = "child" if self.receivers.told_when is None else self.receivers.scope
         if posix.getpid() != 1:
-            self.receivers.signal_without_proc((self.signum,), error)
+            signums = (self.signum, _signal.SIGCONT) if self.first_look else (0,)
+            if not self.receivers.signal_without_proc(signums, error):
+                self.stop.expire()  # nobody to wait for is known (any more)
             self.stop.bounded = True
         elif self.first_look and scope != "child":
             processes.signal_descendants((_signal.SIGCONT,))
@@ -217,20 +220,45 @@ class Audience:
 
 
 def _kill_all(receivers: "Receivers", reaper: "Reaper", take_signal: "Callable[[float | None], None]") -> None:
-    """SIGKILL, again and again, until no child is left or what is left cannot die."""
-    give_up = monotonic() + CANNOT_DIE
+    """SIGKILL, again and again, until no child is left or what is left cannot be killed.
+
+    That is known when, for CANNOT_DIE, nobody has gone who was there in the beginning: others may come and go for ever.
+    """
+    began = monotonic()
+    give_up = began + CANNOT_DIE
+    there = _births()
     while monotonic() < give_up:
-        reaped = reaper.reaped
-        receivers.kill_descendants()
+        found = receivers.kill_descendants()
         again = monotonic() + KILL_AGAIN
         while monotonic() < again:
             take_signal(again)
             if reaper.childless:
                 return
-        if reaper.reaped > reaped:
-            give_up = monotonic() + CANNOT_DIE
-    left = ", ".join(f"{pid} ({name}, state {state})" for pid, name, state in _who_is_left()[:MOST_NAMES])
-    log.warning(f"left behind, because SIGKILL does not end it: PID {left or 'unknown'}")
+        if not found:
+            return  # for want of /proc, which has been said
+        if monotonic() >= give_up and there - (still_there := _births()):
+            there &= still_there
+            give_up = min(monotonic() + CANNOT_DIE, began + LONGEST_KILLING)
+    left = [(pid, name, _why(pid, state)) for pid, name, state in _who_is_left()]
+    named = ", ".join(f"{pid} ({name}, {why})" for pid, name, why in left[:MOST_NAMES])
+    log.warning(f"left behind, because it cannot be killed: PID {named or 'unknown'}")
+
+
+def _why(pid: int, state: str) -> str:
+    """What keeps SIGKILL from ending `pid`."""
+    try:
+        posix.kill(pid, 0)
+    except OSError as error:  # EPERM
+        return error.strerror or ""
+    return f"state {state}"
+
+
+def _births() -> "set[Birth]":
+    """The living descendants; none where there is no /proc."""
+    try:
+        return {process.birth for process in processes.left()}
+    except processes.NoProcError:
+        return set()
 
 
 def _tell_who_is_left() -> dict[int, str]:

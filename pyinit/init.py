@@ -7,10 +7,10 @@ happens.
 
 import _signal
 import posix
-from time import monotonic
+from time import monotonic, sleep
 
 from . import log
-from .command import Caller, MainChild, exec_command, start
+from .command import Caller, MainChild, close, exec_command, start
 from .policy import SUSPEND_SIGNALS, Policy
 
 TYPE_CHECKING = False
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SIGCHLD, SIGCONT = _signal.SIGCHLD, _signal.SIGCONT
 ENDS_PAUSE = (_signal.SIGTERM, _signal.SIGINT)
 ALL_SIGNALS = tuple(_signal.valid_signals())
+IDLE = 0.02  # seconds without a signal, after which there is time to load what is needed later
+AGAIN = 0.1  # seconds until what has failed is tried again
 
 
 def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
@@ -53,29 +55,20 @@ class Init:
         self.status_fd = options.status_fd
         self.status = 0  # pyinit's exit status, once there is no main child
         self.end_signal = 0  # that the main child has died of, if its status says so
-        self.import_for_options()
-
-    def import_for_options(self) -> None:
-        """What the options use while the command runs, now: the package may be removed or replaced meanwhile."""
-        options = self.options
-        if options.warn_on_reap or log.level >= log.INFO:
-            from . import output, signals  # noqa: F401
-        if options.scope != "child" or options.kill_after is not None:
-            from . import processes  # noqa: F401
+        self.job: Job | None = None
 
     def run(self) -> "NoReturn":
-        """Start the command, see it through, drain, exit."""
+        """Start the command, see it through, drain, exit. From the fork on no error ends pyinit."""
         if not self.pauses:
             self.start()
-        self.prepare()
-        posix.chdir("/")  # somebody may want to unmount what pyinit was started in
-        close_inherited(self.descriptors())
-        set_name()
-        self.loop()
-        try:
-            self.drain()
-        except Exception as error:  # such as a package that was replaced meanwhile: the status must not be lost
-            log.error(f"drain: {type(error).__name__}: {error}")
+        is_prepared = log.survived(self.prepare)
+        settle(self.descriptors())
+        if is_prepared:
+            self.loop()
+        else:
+            self.simple_loop()
+        if not (is_prepared and log.survived(self.drain)):
+            self.simple_drain()
         self.exit()
 
     def start(self) -> None:
@@ -84,11 +77,11 @@ class Init:
         own_group = posix.getpgrp()
         self.child.pid, self.early = start(self.caller, self.be_command, leave_terminal=self.leaves_terminal)
         self.child.group = own_group if has_terminal else self.child.pid
-        self.started()
+        log.survived(self.started)
 
     def be_command(self, _: int) -> "NoReturn":
         """In the child: exec the command."""
-        exec_command(self.caller, self.options.command)
+        exec_command(self.caller, self.options.command, self.status_fd)
 
     def started(self) -> None:
         """The command's exec has happened."""
@@ -105,17 +98,12 @@ class Init:
         self.stop = Stop(grace=options.grace, kill_after=options.kill_after, wait_all=options.wait_all)
         self.receivers = Receivers(options.scope, self.child, share_group=has_terminal)
         self.reaper = Reaper(self.child, self.child_changed, watches=has_terminal, warns=options.warn_on_reap)
-        self.job = self.make_job()
-        if self.job is not None and self.child.pid:
-            self.job.started()
+        if self.caller.terminal is not None and not self.leaves_terminal:
+            from .terminal import Job
 
-    def make_job(self) -> "Job | None":
-        """Job control, where there is a terminal, and nobody else does it."""
-        if self.caller.terminal is None or self.leaves_terminal:
-            return None
-        from .terminal import Job
-
-        return Job(self.caller.terminal, self.child, self.continue_child)
+            self.job = Job(self.caller.terminal, self.child, self.continue_child)
+            if self.child.pid:
+                self.job.started()
 
     def descriptors(self) -> set[int | None]:
         """The descriptors above 2 that pyinit needs as long as it runs."""
@@ -123,9 +111,25 @@ class Init:
 
     def loop(self) -> None:
         """Forward and reap until the main child has ended; with --pause until SIGTERM or SIGINT."""
-        self.reaper.reap()  # a child that pyinit was started with may have ended before SIGCHLD was blocked
-        while self.child.pid or self.pauses:
+        self.reap()  # a child that pyinit was started with may have ended before SIGCHLD was blocked
+        if self.lives():
+            log.survived(self.await_first_signal)
+            if self.early:
+                self.take_signal(None)
+        if self.lives():
+            log.survived(load_rest)
+        while self.lives():
             self.take_signal(self.stop.deadline())
+
+    def lives(self) -> bool:
+        """Whether there is something to wait for before the drain: a main child, or the end of --pause."""
+        return self.child.pid != 0 or self.pauses
+
+    def await_first_signal(self) -> None:
+        """Wait for a signal, if one comes soon: a short command ends before anything has to be loaded."""
+        siginfo = wait_for_signal(monotonic() + IDLE)
+        if siginfo is not None:
+            self.early.append(siginfo)
 
     def take_signal(self, deadline: float | None) -> None:
         """Wait for a signal, but not beyond the `deadline`, a time of monotonic(); act on it, and reap.
@@ -133,14 +137,19 @@ class Init:
         Reaping follows every signal, not only SIGCHLD: sigwaitinfo(2) takes the lowest number first, and a flood of
         SIGHUP would keep SIGCHLD waiting for ever.
         """
-        siginfo = self.early.pop(0) if self.early else wait_for_signal(deadline)
-        try:
-            try:
-                self.act_on(siginfo)
-            finally:
-                self.reaper.reap()
-        except Exception as error:  # such as a package that was removed meanwhile: PID 1 must not end for that
-            log.error(f"{type(error).__name__}: {error}")
+        if not log.survived(self.act_on_next, deadline):
+            sleep(AGAIN)
+        self.reap()
+
+    def reap(self) -> None:
+        """Reap; a second time where that fails, because what has ended is told of once."""
+        if not log.survived(self.reaper.reap):
+            sleep(AGAIN)
+            log.survived(self.reaper.reap)
+
+    def act_on_next(self, deadline: float | None) -> None:
+        """Act on the next signal, or on the `deadline`."""
+        self.act_on(self.early.pop(0) if self.early else wait_for_signal(deadline))
 
     def act_on(self, siginfo: "_signal.struct_siginfo | None") -> None:
         """Do what a signal, or None for the deadline, asks for. SIGCHLD is pyinit's own, but not by kill(2)."""
@@ -233,8 +242,77 @@ class Init:
     def exit(self) -> "NoReturn":
         """End as the main child has."""
         if self.job is not None and self.end_signal:
-            self.job.die_of(self.end_signal)
+            log.survived(self.job.die_of, self.end_signal)
         posix._exit(self.status)
+
+    # What follows is for want of anything better: of the package no more than this module and command could be loaded,
+    # or the drain has failed. It takes no import, and as a last resort no descriptor.
+
+    def simple_loop(self) -> None:
+        """As loop(), without job control, --scope and --kill-after."""
+        while self.lives():
+            if not log.survived(self.forward_next):
+                sleep(AGAIN)
+            self.simple_reap()
+
+    def forward_next(self) -> None:
+        """Forward a signal to the main child, if one comes soon."""
+        siginfo = self.early.pop(0) if self.early else wait_for_signal(monotonic() + 1)
+        if siginfo is None or (siginfo.si_signo == SIGCHLD and siginfo.si_code > 0):
+            return
+        if self.child.pid:
+            outgoing = self.policy.forwarded(siginfo.si_signo)
+            if outgoing:
+                posix.kill(self.child.pid, outgoing)
+        elif siginfo.si_signo in ENDS_PAUSE:
+            self.pauses = False
+
+    def simple_reap(self) -> bool:
+        """Reap whatever has ended; whether no child is left."""
+        try:
+            while (ended := posix.waitpid(-1, posix.WNOHANG))[0]:
+                if ended[0] == self.child.pid:
+                    log.survived(self.ended, ended[1])
+            return False
+        except ChildProcessError:
+            return True
+        except OSError as error:
+            log.error(f"cannot reap: {error.strerror}")
+            return False
+
+    def simple_drain(self) -> None:
+        """SIGTERM for what is left, and after the grace SIGKILL, until nothing is, or nothing that this ends."""
+        grace = self.options.grace
+        kill_at = monotonic() + (5.0 if grace is None else grace)
+        for signum in (_signal.SIGTERM, SIGCONT):
+            log.survived(self.signal_rest, signum)
+        while not self.simple_reap() and (now := monotonic()) < kill_at + 2.0:
+            if now >= kill_at:
+                log.survived(self.signal_rest, _signal.SIGKILL)
+            if not log.survived(wait_for_signal, now + AGAIN):
+                sleep(AGAIN)
+
+    def signal_rest(self, signum: int) -> None:
+        """Send `signum` to all as PID 1, else to pyinit's children, or to the command's group if none can be listed."""
+        own = posix.getpid()
+        if own == 1:
+            try:
+                posix.kill(-1, signum)
+            except ProcessLookupError:
+                pass
+            return
+        try:
+            fd = posix.open(f"/proc/self/task/{own}/children", posix.O_RDONLY | posix.O_CLOEXEC)
+            children = posix.read(fd, 65536).split()
+            posix.close(fd)
+        except OSError:
+            self.child.signal_group(signum)
+            return
+        for pid in children:
+            try:
+                posix.kill(int(pid), signum)
+            except OSError:
+                pass  # EPERM
 
 
 def report(status_fd: int, document: str) -> None:
@@ -254,25 +332,50 @@ def wait_for_signal(deadline: float | None) -> "_signal.struct_siginfo | None":
     return _signal.sigtimedwait(ALL_SIGNALS, left) if left > 0 else None
 
 
+def load_rest() -> None:
+    """Import what may be needed later: the package may be removed or replaced meanwhile, or no descriptor be free."""
+    from . import drain, output, signals  # noqa: F401
+
+
+def settle(descriptors: set[int | None]) -> None:
+    """Once the command runs: be where nobody is disturbed, with nothing that is not needed but the `descriptors`."""
+    log.survived(posix.chdir, "/")  # somebody may want to unmount what pyinit was started in
+    log.survived(close_inherited, descriptors)
+    log.survived(set_name)
+
+
 def close_inherited(keep: set[int | None]) -> None:
-    """Close every descriptor above 2 that is not in `keep`; without /proc by number, as far as 4096."""
+    """Close every descriptor above 2 that is not in `keep`; without /proc by number, as far as 4096.
+
+    But for a file with a POSIX lock that pyinit has inherited: to close it would release the lock. See F_SETLK in
+    fcntl(2).
+    """
     try:
         inherited = [int(name) for name in posix.listdir("/proc/self/fd")]
     except OSError:
         inherited = list(range(min(posix.sysconf("SC_OPEN_MAX"), 4096)))
     for fd in inherited:
-        if fd > 2 and fd not in keep:
-            try:
-                posix.close(fd)
-            except OSError:
-                pass  # EBADF: the one that listed them
+        if fd > 2 and fd not in keep and not is_locked(fd):
+            close(fd)
+
+
+def is_locked(fd: int) -> bool:
+    """Whether pyinit holds a POSIX lock on the file that `fd` is open for; see proc_pid_fdinfo(5)."""
+    try:
+        info = posix.open(f"/proc/self/fdinfo/{fd}", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return b" POSIX " in posix.read(info, 65536)
+    finally:
+        close(info)
 
 
 def set_name() -> None:
     """Be called pyinit in ps, however the script was started; without /proc the kernel's name for it stays."""
     try:
         comm = posix.open("/proc/self/comm", posix.O_WRONLY | posix.O_CLOEXEC)
-        posix.write(comm, b"pyinit")
-        posix.close(comm)
     except OSError:
-        pass
+        return
+    posix.write(comm, b"pyinit")
+    close(comm)

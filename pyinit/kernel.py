@@ -25,9 +25,11 @@ def prctl(option: int, argument: int = 0) -> int:
     """
     if "ctypes" not in sys.modules:
         try:
-            return int(_python_prctl()(option, argument) or 0)  # None from what only sets
-        except ImportError:
+            call = _python_prctl()
+        except (ImportError, OSError):  # OSError: a folder that cannot be read
             pass
+        else:
+            return int(call(option, argument) or 0)  # None from what only sets
     return libc("prctl", option, argument)
 
 

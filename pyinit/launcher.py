@@ -15,10 +15,11 @@ import fcntl
 import posix
 import sys
 from _socket import AF_UNIX, CMSG_SPACE, MSG_DONTWAIT, MSG_PEEK, SO_PASSCRED, SOCK_SEQPACKET, SOL_SOCKET
+from time import sleep
 
 from . import log
-from .command import Caller, CommandError, MainChild, start
-from .init import ALL_SIGNALS, Init, close_inherited, report, set_name
+from .command import Caller, CommandError, MainChild, close, close_status_fd, start
+from .init import AGAIN, ALL_SIGNALS, Init, report, settle
 from .kernel import PR_SET_PDEATHSIG, mount, prctl, unshare
 from .policy import KEYS, SUSPEND_SIGNALS, Policy
 from .privileges import Privileges
@@ -36,7 +37,7 @@ else:
     from _socket import socketpair
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000  # <linux/sched.h>
-MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE = 0x2, 0x4, 0x8, 0x4000, 0x40000  # <linux/mount.h>
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_SLAVE = 0x2, 0x4, 0x8, 0x4000, 0x80000  # <linux/mount.h>
 UCRED_SIZE = 12  # three ints, the first the PID in the receiver's namespace: SCM_CREDENTIALS in unix(7)
 
 HINTS = {
@@ -47,6 +48,7 @@ HINTS = {
     errno.ENOSYS: "this kernel was built without it",
 }
 ROOT_HINT = "/ is no mount point here, as in a chroot: bind-mount it onto itself first"
+CALLS_HINT = "a seccomp filter forbids it, or no descriptor is free (ulimit -n)"
 PROC_HINT = "this container masks parts of /proc: allow a new one (docker run --security-opt systempaths=unconfined)"
 
 
@@ -67,11 +69,11 @@ def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
 
         set_parent_death_signal(options.parent_death_signal)
     try:
-        privileges = unshare_pid()
+        launcher = Launcher(options, caller, unshare_pid())
     except StepError as error:
         log.error(str(error))
         posix._exit(error.status)
-    Launcher(options, caller, privileges).run()
+    launcher.run()
 
 
 class Launcher:
@@ -86,14 +88,19 @@ class Launcher:
         self.end_signal = 0  # that the command has died of
         self.job: Job | None = None
         self.has_sent_stop = False  # to the inner, a stop signal of job control, and no SIGCONT since
-        self.inner_end, self.socket = socketpair(AF_UNIX, SOCK_SEQPACKET)
-        self.socket.setsockopt(SOL_SOCKET, SO_PASSCRED, 1)
-        # A signal for every message, so that sigwaitinfo(2) is all there is to wait for: a real-time signal, which
-        # cannot hide one that somebody sends, or SIGIO where too many are queued. See F_SETSIG in fcntl(2).
-        fcntl.fcntl(self.socket.fileno(), fcntl.F_SETOWN, posix.getpid())
-        fcntl.fcntl(self.socket.fileno(), fcntl.F_SETSIG, _signal.SIGRTMAX)
-        flags = fcntl.fcntl(self.socket.fileno(), fcntl.F_GETFL)
-        fcntl.fcntl(self.socket.fileno(), fcntl.F_SETFL, flags | posix.O_NONBLOCK | fcntl.FASYNC)
+        try:
+            self.inner_end, self.socket = socketpair(AF_UNIX, SOCK_SEQPACKET)
+            self.socket.setsockopt(SOL_SOCKET, SO_PASSCRED, 1)
+            # A signal for every message, so that sigwaitinfo(2) is all there is to wait for: a real-time signal, which
+            # cannot hide one that somebody sends, or SIGIO where too many are queued. See F_SETSIG in fcntl(2).
+            fcntl.fcntl(self.socket.fileno(), fcntl.F_SETOWN, posix.getpid())
+            fcntl.fcntl(self.socket.fileno(), fcntl.F_SETSIG, _signal.SIGRTMAX)
+            flags = fcntl.fcntl(self.socket.fileno(), fcntl.F_GETFL)
+            fcntl.fcntl(self.socket.fileno(), fcntl.F_SETFL, flags | posix.O_NONBLOCK | fcntl.FASYNC)
+        except OSError as error:
+            raise StepError(
+                "socketpair(AF_UNIX), setsockopt(SO_PASSCRED) and fcntl(F_SETSIG)", error, CALLS_HINT
+            ) from None
 
     def run(self) -> "NoReturn":
         """Start the inner pyinit, forward to it until it ends, exit as it has: nothing of its namespace is left."""
@@ -103,28 +110,29 @@ class Launcher:
 
             self.job = Job(terminal, self.command, self.continue_command)
         self.inner.pid, early = start(self.caller, self.be_inner)
-        self.inner_end.close()
-        posix.chdir("/")
-        close_inherited({self.options.status_fd, terminal, self.socket.fileno()})
-        set_name()
+        close(self.inner_end.detach())
+        settle({self.options.status_fd, terminal, self.socket.fileno()})
+        log.survived(load_rest)
         reaper = Reaper(self.inner, self.inner_changed)
-        reaper.reap()
+        reaping = log.survived(reaper.reap)
         while self.inner.pid:
-            siginfo = early.pop(0) if early else _signal.sigwaitinfo(ALL_SIGNALS)
-            try:
-                self.act_on(siginfo)
-            except Exception as error:  # such as a package that was removed meanwhile
-                log.error(f"{type(error).__name__}: {error}")
-            reaper.reap()
+            if not (reaping and log.survived(self.act_on_next, early)):
+                sleep(AGAIN)
+            reaping = log.survived(reaper.reap)
         self.exit()
 
     def be_inner(self, report_fd: int) -> "NoReturn":
         """In the child, PID 1 of the new namespace: be the inner pyinit."""
         self.socket.close()
+        close_status_fd(self.options.status_fd)
         die_with_parent(self.inner_end)
         isolate()
         posix.close(report_fd)  # from here on the launcher listens to the socket
         Inner(self.options, self.caller, self.inner_end, self.privileges).run()
+
+    def act_on_next(self, early: "list[_signal.struct_siginfo]") -> None:
+        """Wait for a signal, and act on it."""
+        self.act_on(early.pop(0) if early else _signal.sigwaitinfo(ALL_SIGNALS))
 
     def act_on(self, siginfo: "_signal.struct_siginfo") -> None:
         """Listen to the inner; forward what is not of the kernel's own making and not the command's already."""
@@ -214,12 +222,12 @@ class Launcher:
 
     def exit(self) -> "NoReturn":
         """End as the inner has, or as its command."""
-        self.listen()
+        log.survived(self.listen)
         status = Policy().exit_status(self.wait_status)
         if self.command_ran:
-            report(self.options.status_fd, f'{{"exit-code": {status}}}')
+            log.survived(report, self.options.status_fd, f'{{"exit-code": {status}}}')
         if self.job is not None and self.end_signal:
-            self.job.die_of(self.end_signal)
+            log.survived(self.job.die_of, self.end_signal)
         posix._exit(status)
 
 
@@ -253,7 +261,7 @@ class Inner(Init):
         """To the launcher, which may be stopped for any time: what does not fit is lost."""
         try:
             self.socket.send(message, MSG_DONTWAIT)
-        except BlockingIOError:
+        except OSError:
             pass
 
     def child_changed(self, wait_status: int) -> None:
@@ -265,6 +273,11 @@ class Inner(Init):
         else:
             self.ended(wait_status)
             self.say(b"ended %d" % self.end_signal)
+
+
+def load_rest() -> None:
+    """Import what may be needed later: the package may be removed or replaced meanwhile."""
+    from . import output, processes, signals  # noqa: F401
 
 
 def unshare_pid() -> Privileges | None:
@@ -298,7 +311,10 @@ def unshare_pid() -> Privileges | None:
 
 def die_with_parent(socket: "socket") -> None:
     """Be killed with the launcher, however it dies; see PR_SET_PDEATHSIG in prctl(2)."""
-    prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
+    try:
+        prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
+    except OSError as error:
+        raise StepError("prctl(PR_SET_PDEATHSIG)", error, "a seccomp filter forbids it") from None
     # It may have died before. Its end of the socket was closed then, and is closed before the signal is sent otherwise.
     try:
         if not socket.recv(1, MSG_PEEK | MSG_DONTWAIT):
@@ -314,9 +330,9 @@ def isolate() -> None:
     except OSError as error:
         raise StepError("unshare(CLONE_NEWNS)", error, limits="user.max_mnt_namespaces") from None
     try:
-        mount(b"none", b"/", b"none", MS_REC | MS_PRIVATE)
+        mount(b"none", b"/", b"none", MS_REC | MS_SLAVE)
     except OSError as error:
-        raise StepError("mount(MS_PRIVATE) on /", error, ROOT_HINT if error.errno == errno.EINVAL else "") from None
+        raise StepError("mount(MS_SLAVE) on /", error, ROOT_HINT if error.errno == errno.EINVAL else "") from None
     try:
         mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     except OSError as error:

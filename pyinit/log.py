@@ -5,10 +5,15 @@ Called from everywhere. Most runs say nothing, so what says it is in the module 
 
 import posix
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 ERROR, WARNING, INFO, DEBUG = -1, 0, 1, 2
 
 level = WARNING
 stderr_open = True
+last_failure = ""
 
 
 def start(verbosity: int) -> None:
@@ -45,10 +50,29 @@ def debug(message: str) -> None:
     _say(DEBUG, message)
 
 
+def survived(step: "Callable[..., object]", *arguments: object) -> bool:
+    """Call `step`; where it fails, say so, and return false: once the command runs, no error may end pyinit.
+
+    Such as a system call that a filter denies, no descriptor or no memory left, a package that has been removed. The
+    same message is not repeated.
+    """
+    global last_failure
+    try:
+        step(*arguments)
+        return True
+    except Exception as failure:
+        message = f"{type(failure).__name__}: {failure}"
+        if message != last_failure:
+            last_failure = message
+            error(message)
+        return False
+
+
 def _say(severity: int, message: str) -> None:
     if severity <= level and stderr_open:
         try:
             from .output import say
+
+            say(message)
         except Exception:
-            return  # the package has been removed meanwhile, or there is no memory: not worth ending PID 1 for
-        say(message)
+            pass  # the package has been removed meanwhile, or there is no memory: not worth ending PID 1 for

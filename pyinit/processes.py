@@ -233,14 +233,19 @@ def _send_pinned(signums: "Iterable[int]", pid: int, parents: "Collection[int]")
         pidfd = posix.pidfd_open(pid)
     except ProcessLookupError:
         return
-    except OSError:  # ENOSYS before Linux 5.3, EPERM by a seccomp filter: what is left is a short race
+    except (AttributeError, OSError):  # a CPython built without it, Linux before 5.3, a filter: left is a short race
         for signum in signums:
             posix.kill(pid, signum)
         return
     try:
         if _state_and_parent(pid)[1] in parents:
             for signum in signums:
-                _signal.pidfd_send_signal(pidfd, signum)
+                try:
+                    _signal.pidfd_send_signal(pidfd, signum)
+                except ProcessLookupError:
+                    return
+                except (AttributeError, OSError):
+                    posix.kill(pid, signum)
     finally:
         posix.close(pidfd)
 

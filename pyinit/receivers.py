@@ -91,21 +91,30 @@ class Receivers:
         except processes.NoProcError as error:
             self.signal_without_proc(signums, error)
 
-    def kill_descendants(self) -> None:
-        """One round of SIGKILL for every descendant, which leaves only what was forked meanwhile."""
+    def kill_descendants(self) -> bool:
+        """One round of SIGKILL for every descendant, which leaves only what was forked meanwhile.
+
+        Whether they could be found.
+        """
         from . import processes
 
         try:
             processes.kill_descendants()
+            return True
         except processes.NoProcError as error:
-            self.signal_without_proc((_signal.SIGKILL,), error)
+            return self.signal_without_proc((_signal.SIGKILL,), error)
 
-    def signal_without_proc(self, signums: tuple[int, ...], error: Exception) -> None:
-        """Send the signals to those who are known without /proc: the main child and, but for a terminal, its group."""
+    def signal_without_proc(self, signums: tuple[int, ...], error: Exception) -> bool:
+        """Send the signals to those who are known without /proc: the main child and, but for a terminal, its group.
+
+        Whether somebody was there.
+        """
         self.warn_of_proc(error)
         if self.child.pid:
             for signum in signums:
                 self.signal_group(signum)
+            return True
+        return all(self.child.signal_group(signum) for signum in signums)
 
     def warn_of_proc(self, error: Exception) -> None:
         """Once."""

@@ -72,6 +72,22 @@ def state_of(pid: int) -> str:
     return status_of(pid).get("State", "")[:1]
 
 
+def settled(pid: int) -> None:
+    """Wait until pyinit rests: it has let go of what it inherited, loaded what it may need, and waits without end.
+
+    That is rt_sigtimedwait(2) with NULL as its third argument.
+    """
+
+    def rests() -> bool:
+        try:
+            words = Path(f"/proc/{pid}/syscall").read_text().split()
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+        return len(words) > 3 and words[3] == "0x0" and status_of(pid).get("Name") == "pyinit"
+
+    wait_until(rests, "rest")
+
+
 def children_of(pid: int) -> list[int]:
     """The children of a process, zombies included."""
     return [other for other in all_pids() if status_of(other).get("PPid") == str(pid)]

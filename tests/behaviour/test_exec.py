@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -174,6 +175,24 @@ def test_a_directory_that_is_closed_to_the_user_gives_126(capfd: Capture, tmp_pa
     status, line = refused(capfd, closed / "command", init=[public_pyinit()], user=54321, group=54321, extra_groups=[])
     assert status == 126
     assert "ermission denied" in line
+
+
+def test_a_directory_of_path_that_is_closed_to_the_user_holds_no_command(capfd: Capture, tmp_path: Path) -> None:
+    """As in a shell: 127 unless the command is in another one; the line names the closed one."""
+    need_root()
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    closed.chmod(0o700)
+    for directory in (tmp_path, *tmp_path.parents[:2]):
+        directory.chmod(0o755)
+    user: dict[str, Any] = {"init": [public_pyinit()], "user": 54321, "group": 54321, "extra_groups": []}
+    path = {"PATH": f"{closed}:/usr/bin:/bin"}
+    status, line = refused(capfd, "no-such-command", env=path, **user)
+    assert status == 127
+    assert "not found" in line
+    assert str(closed) in line
+    with started("true", env=path, **user) as run:
+        assert run.wait() == 0
 
 
 def test_a_command_that_cannot_be_started_leaves_no_process(mode: Mode) -> None:

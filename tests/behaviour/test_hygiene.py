@@ -22,18 +22,13 @@ from tests.harness import (
     fill,
     missing,
     need_root,
+    settled,
     started,
-    state_of,
     status_of,
     wait_until,
 )
 
 SUBSETS = list(chain.from_iterable(combinations((0, 1, 2), count) for count in range(4)))
-
-
-def settled(pid: int) -> None:
-    """Wait until pyinit waits for signals, which it does after it has let go of what it inherited."""
-    wait_until(lambda: status_of(pid).get("Name") == "pyinit" and state_of(pid) == "S", "rest")
 
 
 def test_its_working_directory_is_the_root_and_its_name_pyinit(mode: Mode, tmp_path: Path) -> None:
@@ -267,13 +262,18 @@ def test_with_neither_python_prctl_nor_ctypes_a_subreaper_warns_once_and_goes_on
     library = subprocess.run([interpreter, "-ISc", find], capture_output=True, text=True, check=True).stdout.strip()
     if not library.startswith("/"):
         missing("a Python whose ctypes can be hidden")
-    hidden = in_mount_namespace(f"mount --bind /dev/null {library}", without_python_prctl, "--")
+    hide = f"mount --bind /dev/null {library}"
+    hidden = in_mount_namespace(hide, without_python_prctl, "--")
     with started("sh", "-c", "exit 5", init=hidden, stderr=-1) as run:
         assert run.wait() == 5
         assert run.process.stderr is not None
         said = run.process.stderr.read().decode().splitlines()
     assert len(said) == 1
     assert "orphans will not be adopted" in said[0]
+    with started("true", init=in_mount_namespace(hide, without_python_prctl, "-n", "--"), stderr=-1) as run:
+        assert run.process.stderr is not None
+        assert run.process.stderr.readline().startswith(b"pyinit: --pid-namespace needs ctypes")
+        assert run.wait() == 125
     with started("true", init=hidden, stderr=-1, mode="pid1") as run:
         assert run.process.stderr is not None
         assert run.process.stderr.read() == b""

@@ -78,6 +78,22 @@ def test_what_is_mounted_inside_is_never_seen_outside(tmp_path: Path, shared: st
         )
 
 
+def test_what_is_mounted_and_unmounted_outside_afterwards_is_followed(tmp_path: Path) -> None:
+    """Or an unmounted disk would stay busy for as long as the namespace lives."""
+    need_root()
+    mounted, unmounted = tmp_path / "mounted", tmp_path / "unmounted"
+    mounted.mkdir()
+    unmounted.mkdir()
+    outer = in_mount_namespace(f"mount --make-rshared /; mount -t tmpfs early {unmounted}")
+    with launched("sh", "-c", "echo up; exec sleep 1000", init=[*outer, *LAUNCHER]) as process:
+        assert next_line(process) == b"up"
+        enter = ["nsenter", "--mount", f"--target={process.pid}", "sh", "-c"]
+        subprocess.run([*enter, f"mount -t tmpfs late {mounted} && umount {unmounted}"], check=True)
+        inside = Path(f"/proc/{command_of(process)}/mountinfo").read_text()
+        assert " - tmpfs late " in inside
+        assert " - tmpfs early " not in inside
+
+
 def test_a_user_namespace_changes_no_mount_outside() -> None:
     need_root()
     with somebody(NOBODY, NOBODY) as user:

@@ -50,6 +50,17 @@ def test_the_lines_are_the_child_pid_and_the_exit_code(init: list[str]) -> None:
         assert last == {"exit-code": 3}
 
 
+def test_the_command_cannot_write_to_it(init: list[str]) -> None:
+    """Or it could say that it had ended well."""
+    script = 'for fd in /proc/self/fd/*; do case $(readlink $fd) in pipe:*) echo "${fd##*/}";; esac; done'
+    with reported("bash", "-c", script, init=init, stdin=subprocess.DEVNULL) as (process, reader):
+        assert process.output().split() == [b"1"]
+        assert [sorted(document)[0] for document in documents(reader)] == ["child-pid", "exit-code"]
+    with launched("sh", "-c", "echo here >&2", options=["--json-status-fd", "2"], init=init, stderr=-1) as process:
+        assert process.process.stderr is not None
+        assert b"here\n" in process.process.stderr.read(), "a standard descriptor stays the command's too"
+
+
 def test_the_child_pid_is_the_callers_and_the_namespace_is_the_commands(init: list[str]) -> None:
     with reported("sleep", "1000", init=init) as (process, reader):
         document = json.loads(os.read(reader, 1000))

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.behaviour.launching import public_pyinit
+from tests.behaviour.launching import public_pyinit, without
 from tests.behaviour.programs import compiled
-from tests.harness import PYINIT, UNSHARE, Mode, need, need_root, started
+from tests.harness import BASE_PYTHON, PYINIT, UNSHARE, Mode, need, need_root, started
 
 STATUS = re.compile(rb"^(?:(?:Sig|Shd|Cap)\w+|Umask|NoNewPrivs|Groups|Uid|Gid|Seccomp):.*$", re.MULTILINE)
 SECTIONS = re.compile(rb"\n== (\w+) ==\n")
@@ -244,6 +244,20 @@ def test_a_variable_of_systemds_that_names_pyinit_names_the_command(mode: Mode, 
     with started("sh", "-c", f'test "${name}" = $$ && test "$LISTEN_FDS" = 1', init=ours, mode=mode) as run:
         assert run.wait() == 0
     with started("sh", "-c", f"test ${name} = 99999999", mode=mode, env={name: "99999999"}) as run:
+        assert run.wait() == 0
+
+
+def test_the_pidfd_id_of_systemds_is_the_commands_or_none(mode: Mode) -> None:
+    """sd_listen_fds(3) compares it with the inode of the reader's own pidfd."""
+    ours = ["sh", "-c", 'export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_PIDFDID=1; exec "$@"', "sh", *OURS]
+    own = "import os; print(os.environ.get('LISTEN_PIDFDID') == str(os.fstat(os.pidfd_open(os.getpid())).st_ino))"
+    with started(BASE_PYTHON, "-c", own, init=ours, mode=mode) as run:
+        assert run.output() == b"True\n"
+    strangers = {"LISTEN_PID": "99999999", "LISTEN_PIDFDID": "7"}
+    with started("sh", "-c", "exit $LISTEN_PIDFDID", mode=mode, env=strangers) as run:
+        assert run.wait() == 7
+    lost = ["sh", "-c", 'export LISTEN_PID=$$ LISTEN_PIDFDID=1; exec "$@"', "sh", *without("pidfd_open")]
+    with started("sh", "-c", 'test -z "${LISTEN_PIDFDID+set}"', init=lost, mode=mode) as run:
         assert run.wait() == 0
 
 
