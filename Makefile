@@ -1,4 +1,5 @@
 # make demo: what pyinit is for, shown.  make test: everything checked.  make bench: measured beside its peers.
+# make faults: every system call fails once, and 500 trees of processes do anything.
 # Each installs what it needs: Debian packages where this is root on a Debian, and Python packages in .venv.
 
 # The system's python3 where there is one: a version manager's lies in a home that no other user can read.
@@ -10,7 +11,7 @@ SERVER_PACKAGES := redis-server nginx-light postgresql nodejs
 ENGINE_PACKAGES := docker.io podman runc conmon debootstrap iproute2
 SOURCES := $(wildcard pyinit/*.py pyinit/bin/*) setup.cfg pyproject.toml
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test faults lint bench clean
 
 demo: $(VENV)/pyinit
 	@$(VENV)/bin/python -m tests.demo
@@ -18,6 +19,10 @@ demo: $(VENV)/pyinit
 test: $(VENV)/pyinit $(VENV)/tools lint
 	$(call packages,$(TEST_PACKAGES) $(SERVER_PACKAGES) $(ENGINE_PACKAGES))
 	$(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
+
+faults: $(VENV)/pyinit $(VENV)/tools
+	$(call packages,$(TEST_PACKAGES))
+	$(VENV)/bin/python -m pytest --every-fault tests/faults $(PYTEST_OPTIONS)
 
 lint: $(VENV)/pyinit $(VENV)/tools
 	$(VENV)/bin/ruff check . pyinit/bin/pyinit

@@ -1,0 +1,85 @@
+"""Whatever system call fails: no hang, no traceback, nothing left behind, and the command's status or 125 and one line.
+
+`make faults` tries every call of every scenario, `make test` a fixed sample of them.
+"""
+
+import errno
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+
+import pytest
+
+from tests.behaviour.launching import public_pyinit
+from tests.faults.conftest import Record
+from tests.faults.scenarios import SCENARIOS, Fault, Scenario, complaint, run
+from tests.harness import need, need_root
+
+SAMPLE = 25  # faults of each scenario, evenly spread
+AT_ONCE = 4
+
+
+@pytest.fixture(scope="module")
+def pyinit() -> str:
+    """One that every user may run."""
+    need_root()
+    need("setpriv", "setsid", "unshare")
+    return public_pyinit()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name.replace(" ", "-"))
+def test_one_system_call_fails(scenario: Scenario, pyinit: str, every_fault: bool, record_property: Record) -> None:
+    """Each in turn, in a run of its own."""
+    plain = run(scenario, pyinit)
+    assert plain.status == scenario.status, plain
+    assert not complaint(scenario, plain)
+    faults = list(plain.faults())
+    chosen = faults if every_fault else faults[:: len(faults) // SAMPLE]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        outcomes = list(pool.map(run, repeat(scenario), repeat(pyinit), chosen))
+    bad = [
+        f"{fault}: {wrong}, {outcome.messages!r}"
+        for fault, outcome in zip(chosen, outcomes, strict=True)
+        if (wrong := complaint(scenario, outcome))
+    ]
+    met = sum(outcome.has_failed() for outcome in outcomes)
+    record_property("faults", f"{scenario.name}: {met} of {len(chosen)} faults were met, {len(bad)} ended badly")
+    assert not bad, "\n".join(bad)
+    assert met > len(chosen) / 2
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "syscall"),
+    [
+        ("drain", 0, "chdir"),
+        ("drain", 0, "pidfd_open"),
+        ("drain", 0, "pidfd_send_signal"),
+        ("drain as PID 1", 0, "readlink"),
+        ("namespace", 0, "chdir"),
+        ("namespace", 1, "getdents64"),
+        ("namespace", 1, "sendto"),
+        ("namespace of a user", 1, "kill"),
+    ],
+)
+def test_a_system_call_is_denied_throughout(name: str, role: int, syscall: str, pyinit: str) -> None:
+    """As by a seccomp profile: what the call was for is done without it."""
+    scenario = next(scenario for scenario in SCENARIOS if scenario.name == name)
+    outcome = run(scenario, pyinit, Fault(role, syscall, 0, errno.EPERM))
+    assert outcome.has_failed()
+    assert not complaint(scenario, outcome), outcome.messages
+    assert outcome.status == scenario.status
+
+
+@pytest.mark.parametrize(
+    ("role", "syscall"),
+    [(0, "unshare"), (0, "socketpair"), (0, "setsockopt"), (0, "fcntl"), (0, "clone"), (1, "prctl"), (1, "mount")],
+)
+def test_a_step_of_the_launcher_is_denied(role: int, syscall: str, pyinit: str) -> None:
+    """One line names the step, the error and what to allow."""
+    scenario = next(scenario for scenario in SCENARIOS if scenario.name == "namespace")
+    outcome = run(scenario, pyinit, Fault(role, syscall, 0, errno.EPERM))
+    assert outcome.has_failed()
+    assert outcome.status == 125
+    assert not outcome.left
+    (line,) = outcome.messages.splitlines()
+    assert syscall in line or syscall == "clone"
+    assert "EPERM" in line or syscall == "clone"
