@@ -9,15 +9,18 @@ BUILD_PACKAGES := gcc libc6-dev libcap-dev python3-dev python3-venv procps util-
 TEST_PACKAGES := tini dumb-init catatonit bubblewrap bash dash zsh fish tmux bsdutils busybox less vim-tiny strace sudo
 SERVER_PACKAGES := redis-server nginx-light postgresql nodejs
 ENGINE_PACKAGES := docker.io podman runc conmon debootstrap iproute2
-SOURCES := $(wildcard pyinit/*.py pyinit/bin/*) setup.cfg pyproject.toml
+# What is about neither the terminal, where it never rests, nor the rest.
+PLAIN_TESTS := tests/behaviour $(foreach name,job suspend same_job terminal launcher_terminal rest,--ignore-glob=*/test_$(name)*)
+SOURCES := $(wildcard pyinit/*.py pyinit/waiter.* pyinit/bin/*) setup.cfg pyproject.toml
 
 .PHONY: demo test faults lint bench clean
 
 demo: $(VENV)/pyinit
 	@$(VENV)/bin/python -m tests.demo
 
-test: $(VENV)/pyinit $(VENV)/tools lint
+test: $(VENV)/pyinit $(VENV)/plain $(VENV)/tools lint
 	$(call packages,$(TEST_PACKAGES) $(SERVER_PACKAGES) $(ENGINE_PACKAGES))
+	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/plain/bin/pyinit $(VENV)/bin/python -m pytest $(PLAIN_TESTS) $(PYTEST_OPTIONS)
 	$(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
 
 faults: $(VENV)/pyinit $(VENV)/tools
@@ -44,6 +47,14 @@ $(VENV)/pyinit: $(VENV)/bin/python $(SOURCES)
 	rm -rf build
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps .
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check python-prctl
+	rm -rf build *.egg-info
+	touch $@
+
+# A second one, made without a compiler: it waits in Python.
+$(VENV)/plain: $(VENV)/pyinit
+	rm -rf build $@
+	CC=false $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-warn-script-location --ignore-installed --no-deps --prefix $@ .
+	cp $(VENV)/lib/python3*/site-packages/_prctl* $@/lib/python3*/site-packages/
 	rm -rf build *.egg-info
 	touch $@
 

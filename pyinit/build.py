@@ -1,4 +1,4 @@
-"""The two build steps that setup.cfg names; nothing imports this at run time.
+"""The build steps that setup.cfg names; nothing imports this at run time.
 
 pip replaces a script's `#!python …` line by the path of its interpreter and drops the flags, but without -I and -S
 whatever PYTHONPATH holds would run inside PID 1. /bin/sh in front of python3 would be portable, but it is not
@@ -9,10 +9,14 @@ cache of pip's that two Pythons of one version share has to be passed by, with -
 """
 
 import os
+import shlex
+import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 from setuptools.command.bdist_wheel import bdist_wheel  # isort: skip, it brings distutils with it
+from distutils.command.build_py import build_py  # isort: skip
 from distutils.command.build_scripts import build_scripts  # isort: skip
 
 FLAGS = "-ISXutf8"
@@ -24,6 +28,30 @@ def interpreter() -> str:
     base = Path(os.path.abspath(getattr(sys, "_base_executable", sys.executable)))
     versioned = base.with_name(f"python%d.%d{sys.abiflags}" % sys.version_info[:2])
     return str(versioned if versioned.exists() else base)
+
+
+# Small and read-only, without a C library; then with one, for other machines.
+SMALL = "-DFREESTANDING -Os -static -nostdlib -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables"
+SMALL += " -fno-pie -no-pie -Wl,--build-id=none -Wl,-z,noseparate-code -Wl,-z,norelro -s"
+WAYS = (SMALL, "-Os -static -s", "-Os -s")
+
+
+class BuildPackage(build_py):
+    """Builds the waiter too, where there is a compiler."""
+
+    def run(self) -> None:
+        """Copy the package, and put the waiter in it."""
+        super().run()
+        compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
+        target = Path(self.build_lib, "pyinit", "waiter")
+        for way in WAYS:
+            command = [*shlex.split(compiler), *way.split(), "-o", str(target), "pyinit/waiter.c"]
+            try:
+                if subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0:
+                    return
+            except OSError:
+                break
+        print("pyinit: no C compiler that works, so pyinit will wait in Python: it takes more memory at rest")
 
 
 class BuildScripts(build_scripts):

@@ -6,6 +6,7 @@ pyinit was started; what CPython changes at its own start is undone here.
 
 import _signal
 import posix
+import sys
 
 from . import log
 from .policy import FROM_TERMINAL
@@ -57,13 +58,19 @@ class MainChild:
 class Caller:
     """How pyinit was started: what its child must find again."""
 
-    __slots__ = ("ignored_sigchld", "mask", "pid", "terminal")
+    __slots__ = ("ignored_sigchld", "mask", "pid", "script", "terminal")
 
-    def __init__(self, mask: set[int]) -> None:
+    def __init__(self, mask: set[int], *, has_terminal: bool = True) -> None:
         self.mask = mask & _signal.valid_signals()  # 32 and 33 are the C library's own
         self.pid = posix.getpid()
         self.ignored_sigchld = _signal.getsignal(_signal.SIGCHLD) == _signal.SIG_IGN
-        self.terminal = _controlling_terminal()
+        self.terminal = _controlling_terminal() if has_terminal else None
+        self.script = sys.argv[0]  # its absolute path, where there is one
+        if not self.script.startswith("/"):
+            try:
+                self.script = f"{posix.getcwd()}/{self.script}"
+            except OSError:
+                pass
         if self.ignored_sigchld:  # the kernel would reap in pyinit's stead, and throw the exit status away
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
 
@@ -160,6 +167,18 @@ def close(fd: int) -> None:
             pass
 
 
+def is_locked(fd: int) -> bool:
+    """Whether pyinit holds a POSIX lock on the file that `fd` is open for; see proc_pid_fdinfo(5)."""
+    try:
+        info = posix.open(f"/proc/self/fdinfo/{fd}", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return b" POSIX " in posix.read(info, 65536)
+    finally:
+        close(info)
+
+
 def _share_pending(pid: int, early: "list[_signal.struct_siginfo]") -> None:
     """Take the terminal's signals that are pending, and send them to the child, which may have been forked after them.
 
@@ -228,6 +247,12 @@ def _restore_environment(pyinit_pid: int) -> None:
             posix.putenv(b"LISTEN_PIDFDID", b"%d" % posix.fstat(posix.pidfd_open(posix.getpid())).st_ino)
         except (AttributeError, OSError):
             posix.unsetenv(b"LISTEN_PIDFDID")
+    restore_locale()
+
+
+def restore_locale() -> None:
+    """Make LC_CTYPE in the environment what it was when pyinit was started."""
+    environ = posix.environ
     # PEP 538: in the C locale CPython sets LC_CTYPE, with -I too, unless LC_ALL is set.
     if environ.get(b"LC_CTYPE") in (b"C.UTF-8", b"C.utf8", b"UTF-8") and not environ.get(b"LC_ALL"):
         original = _original_lc_ctype(environ)

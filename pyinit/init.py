@@ -10,8 +10,9 @@ import posix
 from time import monotonic, sleep
 
 from . import log
-from .command import Caller, MainChild, close, exec_command, start
+from .command import Caller, MainChild, close, exec_command, is_locked, start
 from .policy import SUSPEND_SIGNALS, Policy
+from .request import Woken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,12 +30,12 @@ AGAIN = 0.1  # seconds until what has failed is tried again
 
 def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
     """Run the command that `options` name as this process's child, and exit with its status."""
-    caller = Caller(inherited_mask)
-    if posix.getpid() != 1:
+    caller = Caller(inherited_mask, has_terminal=options.woken is None)  # with one it does not rest
+    if posix.getpid() != 1 and options.woken is None:
         from .parentage import adopt_orphans
 
         adopt_orphans()
-    if options.parent_death_signal:
+    if options.parent_death_signal and options.woken is None:
         from .parentage import set_parent_death_signal
 
         set_parent_death_signal(options.parent_death_signal)
@@ -45,6 +46,7 @@ class Init:
     """The life of one main child. Its methods stand in the order in which they are needed."""
 
     leaves_terminal = False  # to the main child, and to whoever does the job control
+    role = Woken.ONLY
 
     def __init__(self, options: "Options", caller: Caller) -> None:
         self.options, self.caller = options, caller
@@ -56,10 +58,13 @@ class Init:
         self.status = 0  # pyinit's exit status, once there is no main child
         self.end_signal = 0  # that the main child has died of, if its status says so
         self.job: Job | None = None
+        self.has_settled = False  # whether it need not try to rest (any more)
 
     def run(self) -> "NoReturn":
         """Start the command, see it through, drain, exit. From the fork on no error ends pyinit."""
-        if not self.pauses:
+        if self.options.woken is not None:
+            log.survived(self.resume, self.options.woken)
+        elif not self.pauses:
             self.start()
         is_prepared = log.survived(self.prepare)
         settle(self.descriptors())
@@ -70,6 +75,16 @@ class Init:
         if not (is_prepared and log.survived(self.drain)):
             self.simple_drain()
         self.exit()
+
+    def resume(self, woken: Woken) -> None:
+        """Go on where the waiter has stopped."""
+        self.child.pid, self.child.group = woken.child, woken.group
+        if woken.signal:
+            self.early.append(_signal.struct_siginfo((woken.signal, woken.code, 0, woken.sender, 0, 0, 0)))
+        if woken.has_ended:
+            self.ended(woken.status)
+        else:
+            self.status = woken.status
 
     def start(self) -> None:
         """Start the main child."""
@@ -96,6 +111,8 @@ class Init:
 
         options, has_terminal = self.options, self.caller.terminal is not None
         self.stop = Stop(grace=options.grace, kill_after=options.kill_after, wait_all=options.wait_all)
+        if options.woken is not None and options.woken.stop:
+            self.stop.ask(options.woken.stop, monotonic())
         self.receivers = Receivers(options.scope, self.child, share_group=has_terminal)
         self.reaper = Reaper(self.child, self.child_changed, watches=has_terminal, warns=options.warn_on_reap)
         if self.caller.terminal is not None and not self.leaves_terminal:
@@ -112,24 +129,12 @@ class Init:
     def loop(self) -> None:
         """Forward and reap until the main child has ended; with --pause until SIGTERM or SIGINT."""
         self.reap()  # a child that pyinit was started with may have ended before SIGCHLD was blocked
-        if self.lives():
-            log.survived(self.await_first_signal)
-            if self.early:
-                self.take_signal(None)
-        if self.lives():
-            log.survived(load_rest)
         while self.lives():
             self.take_signal(self.stop.deadline())
 
     def lives(self) -> bool:
         """Whether there is something to wait for before the drain: a main child, or the end of --pause."""
         return self.child.pid != 0 or self.pauses
-
-    def await_first_signal(self) -> None:
-        """Wait for a signal, if one comes soon: a short command ends before anything has to be loaded."""
-        siginfo = wait_for_signal(monotonic() + IDLE)
-        if siginfo is not None:
-            self.early.append(siginfo)
 
     def take_signal(self, deadline: float | None) -> None:
         """Wait for a signal, but not beyond the `deadline`, a time of monotonic(); act on it, and reap.
@@ -148,8 +153,46 @@ class Init:
             log.survived(self.reaper.reap)
 
     def act_on_next(self, deadline: float | None) -> None:
-        """Act on the next signal, or on the `deadline`."""
-        self.act_on(self.early.pop(0) if self.early else wait_for_signal(deadline))
+        """Act on the next signal, or on the `deadline`. Where none comes soon, rest."""
+        siginfo = None
+        if self.early:
+            siginfo = self.early.pop(0)
+        else:
+            if deadline is None and not self.has_settled:
+                siginfo = wait_for_signal(monotonic() + IDLE)
+                if siginfo is None:
+                    self.rest()
+            if siginfo is None:
+                siginfo = wait_for_signal(deadline)
+        self.act_on(siginfo)
+
+    def rest(self) -> None:
+        """Become the waiter, until there is something to think about. If that can't be, load what may be needed."""
+        self.has_settled = True
+        log.survived(self.become_waiter)
+        log.survived(load_rest)
+
+    def become_waiter(self) -> None:
+        """See rest.py. Not where there is something to watch: a terminal, orphans to tell of, a stop of many."""
+        from .stop import KILLING
+
+        options, stop, lives = self.options, self.stop, self.lives()
+        if self.caller.terminal is not None or self.receivers.told_when is not None or stop.phase == KILLING:
+            return
+        if options.warn_on_reap or log.level >= (log.DEBUG if lives else log.INFO):
+            return
+        from . import rest
+
+        flags = {"group": rest.GROUP, "all": rest.ALL}.get(options.scope, 0)
+        if not self.child.pid:
+            flags = rest.PAUSES if self.pauses else rest.ALL
+        if options.kill_after is not None:
+            flags |= rest.BOUNDED
+        if options.remapped or self.status_fd >= 0 or log.level >= log.INFO:
+            flags |= rest.TELLS
+        grace = stop.grace if options.kill_after is None else options.kill_after
+        plan = rest.plan(options, self.policy, has_child=self.child.pid != 0, is_pid1=posix.getpid() == 1)
+        rest.become_waiter(self.caller, self.child, plan, self.role, flags, self.status, stop.signum, grace)
 
     def act_on(self, siginfo: "_signal.struct_siginfo | None") -> None:
         """Do what a signal, or None for the deadline, asks for. SIGCHLD is pyinit's own, but not by kill(2)."""
@@ -357,18 +400,6 @@ def close_inherited(keep: set[int | None]) -> None:
     for fd in inherited:
         if fd > 2 and fd not in keep and not is_locked(fd):
             close(fd)
-
-
-def is_locked(fd: int) -> bool:
-    """Whether pyinit holds a POSIX lock on the file that `fd` is open for; see proc_pid_fdinfo(5)."""
-    try:
-        info = posix.open(f"/proc/self/fdinfo/{fd}", posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        return b" POSIX " in posix.read(info, 65536)
-    finally:
-        close(info)
 
 
 def set_name() -> None:

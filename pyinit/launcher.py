@@ -15,16 +15,16 @@ import fcntl
 import posix
 import sys
 from _socket import AF_UNIX, CMSG_SPACE, MSG_DONTWAIT, MSG_PEEK, SO_PASSCRED, SOCK_SEQPACKET, SOL_SOCKET
-from time import sleep
+from time import monotonic, sleep
 
 from . import log
 from .command import Caller, CommandError, MainChild, close, close_status_fd, start
-from .init import AGAIN, ALL_SIGNALS, Init, report, settle
+from .init import AGAIN, ALL_SIGNALS, IDLE, Init, report, set_name, settle, wait_for_signal
 from .kernel import PR_SET_PDEATHSIG, mount, prctl, unshare
 from .policy import KEYS, SUSPEND_SIGNALS, Policy
 from .privileges import Privileges
 from .reaper import Reaper
-from .request import OWN_ERROR
+from .request import OWN_ERROR, Woken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,13 +63,17 @@ class StepError(CommandError):
 
 def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
     """Run the command that `options` name in a PID namespace of its own, and exit with its status."""
-    caller = Caller(inherited_mask)
-    if options.parent_death_signal:
+    caller = Caller(inherited_mask, has_terminal=options.woken is None)  # with one it does not rest
+    if options.parent_death_signal and options.woken is None:
         from .parentage import set_parent_death_signal
 
         set_parent_death_signal(options.parent_death_signal)
+    launcher = Launcher(options, caller)
+    if options.woken is not None:
+        launcher.resume(options.woken)
     try:
-        launcher = Launcher(options, caller, unshare_pid())
+        launcher.privileges = unshare_pid()
+        launcher.connect()
     except StepError as error:
         log.error(str(error))
         posix._exit(error.status)
@@ -79,8 +83,11 @@ def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
 class Launcher:
     """The outer process."""
 
-    def __init__(self, options: "Options", caller: Caller, privileges: Privileges | None) -> None:
-        self.options, self.caller, self.privileges = options, caller, privileges
+    def __init__(self, options: "Options", caller: Caller) -> None:
+        self.options, self.caller = options, caller
+        self.privileges: Privileges | None = None
+        self.socket: socket  # made by connect()
+        self.has_settled = False  # whether it need not try to rest (any more)
         self.inner = MainChild()
         self.command = MainChild()  # as this namespace sees it
         self.command_ran = False
@@ -88,6 +95,9 @@ class Launcher:
         self.end_signal = 0  # that the command has died of
         self.job: Job | None = None
         self.has_sent_stop = False  # to the inner, a stop signal of job control, and no SIGCONT since
+
+    def connect(self) -> None:
+        """Make the socket that the inner speaks to; StepError."""
         try:
             self.inner_end, self.socket = socketpair(AF_UNIX, SOCK_SEQPACKET)
             self.socket.setsockopt(SOL_SOCKET, SO_PASSCRED, 1)
@@ -112,7 +122,21 @@ class Launcher:
         self.inner.pid, early = start(self.caller, self.be_inner)
         close(self.inner_end.detach())
         settle({self.options.status_fd, terminal, self.socket.fileno()})
-        log.survived(load_rest)
+        self.loop(early)
+
+    def resume(self, woken: Woken) -> "NoReturn":
+        """Go on where the waiter has stopped: the inner, which runs a command, has ended or may not be signalled."""
+        early = []
+        if woken.signal:
+            early.append(_signal.struct_siginfo((woken.signal, woken.code, 0, woken.sender, 0, 0, 0)))
+        self.inner.pid, self.inner.group, self.command_ran = woken.child, woken.group, True
+        log.survived(set_name)
+        if woken.has_ended:
+            self.inner_changed(woken.status)
+        self.loop(early)
+
+    def loop(self, early: "list[_signal.struct_siginfo]") -> "NoReturn":
+        """Forward to the inner until it ends, and end."""
         reaper = Reaper(self.inner, self.inner_changed)
         reaping = log.survived(reaper.reap)
         while self.inner.pid:
@@ -131,8 +155,27 @@ class Launcher:
         Inner(self.options, self.caller, self.inner_end, self.privileges).run()
 
     def act_on_next(self, early: "list[_signal.struct_siginfo]") -> None:
-        """Wait for a signal, and act on it."""
-        self.act_on(early.pop(0) if early else _signal.sigwaitinfo(ALL_SIGNALS))
+        """Act on the next signal. Where none comes soon, rest."""
+        siginfo = early.pop(0) if early else None
+        if siginfo is None and self.command_ran and not self.has_settled:
+            siginfo = wait_for_signal(monotonic() + IDLE)
+            if siginfo is None:
+                self.rest()
+        self.act_on(siginfo or _signal.sigwaitinfo(ALL_SIGNALS))
+
+    def rest(self) -> None:
+        """Become the waiter, until the inner has ended. If that can't be, load what may be needed later."""
+        self.has_settled = True
+        log.survived(self.become_waiter)
+        log.survived(load_rest)
+
+    def become_waiter(self) -> None:
+        """See rest.py. What the inner says is for the job control, and without a terminal there is none."""
+        if self.job is None and log.level < log.DEBUG:
+            from . import rest
+
+            flags = rest.TELLS if self.options.status_fd >= 0 or log.level >= log.INFO else 0
+            rest.become_waiter(self.caller, self.inner, rest.plan_of_launcher(), Woken.OUTER, flags)
 
     def act_on(self, siginfo: "_signal.struct_siginfo") -> None:
         """Listen to the inner; forward what is not of the kernel's own making and not the command's already."""
@@ -172,7 +215,7 @@ class Launcher:
 
     def listen(self) -> None:
         """Act on what the inner has said since the last time."""
-        while True:
+        while self.options.woken is None:  # the socket is closed when it rests
             try:
                 message, ancillary, _, _ = self.socket.recvmsg(64, CMSG_SPACE(UCRED_SIZE), MSG_DONTWAIT)
             except BlockingIOError:
@@ -235,6 +278,7 @@ class Inner(Init):
     """PID 1 of the new namespace. What it has to say, and the job control, are the launcher's."""
 
     leaves_terminal = True
+    role = Woken.INNER
 
     def __init__(self, options: "Options", caller: Caller, socket: "socket", privileges: Privileges | None) -> None:
         super().__init__(options, caller)

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
-def read(words: list[str], environ: dict[bytes, bytes]) -> Options:
+def read(words: list[str], environ: dict[bytes, bytes], options: Options | None = None) -> Options:
     """What the environment asks for, then the options that `words` begins with; the words after them are the command.
 
-    UsageError where they don't make sense.
+    Added to `options`. UsageError where they don't make sense.
     """
-    options, command = _read_options(_read_environment(environ), words)
+    options, command = _read_options(_read_environment(environ, options or Options()), words)
     return options.but(command=command)
 
 
@@ -38,9 +38,8 @@ class Option:
         self.peers, self.apply, self.meaning = peers, apply, meaning
 
 
-def _read_environment(environ: dict[bytes, bytes]) -> Options:
+def _read_environment(environ: dict[bytes, bytes], options: Options) -> Options:
     """What tini and dumb-init take from the environment, then PYINIT_OPTIONS."""
-    options = Options()
     # TINI_SUBREAPER asks for what pyinit always is.
     if b"TINI_KILL_PROCESS_GROUP" in environ:
         options = options.but(scope="group")
@@ -174,6 +173,8 @@ def _status_fd(options: Options, value: str) -> Options:
     import fcntl
 
     status_fd = _integer(value, "a descriptor", 2**31 - 1)
+    if options.woken is not None:  # it was looked at, and may have been closed
+        return options.but(status_fd=status_fd)
     try:
         flags = fcntl.fcntl(status_fd, fcntl.F_GETFL)
     except OSError:
@@ -246,8 +247,9 @@ LICENSE = "pyinit is free software under the MIT licence: see LICENSE in its sou
 def version_text() -> str:
     """What --version prints."""
     from . import __version__
+    from .rest import WAITER, exists
 
-    return f"pyinit {__version__}\n"
+    return f"pyinit {__version__} (waits in {'C' if exists(WAITER) else 'Python'})\n"
 
 
 def help_text() -> str:

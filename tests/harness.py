@@ -18,7 +18,7 @@ from typing import Any, Literal, NoReturn, TypeVar
 Value = TypeVar("Value")
 Mode = Literal["pid1", "subreaper"]
 
-PYINIT = Path(sys.executable).with_name("pyinit")
+PYINIT = Path(os.environ.get("PYINIT_UNDER_TEST") or Path(sys.executable).with_name("pyinit"))
 PYTHON = sys.executable
 BASE_PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))  # which every user may run
 DEADLINE = 60.0  # seconds; generous, because it is met on a loaded machine too

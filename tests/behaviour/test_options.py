@@ -1,6 +1,7 @@
 """Options, PYINIT_OPTIONS, and the variables of tini and dumb-init."""
 
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -29,9 +30,9 @@ def test_help_is_printed_to_stdout_with_every_option(mode: Mode, words: list[str
 def test_version_and_licence_are_printed() -> None:
     import pyinit
 
-    for word, expected in (("-V", f"pyinit {pyinit.__version__}\n"), ("--version", f"pyinit {pyinit.__version__}\n")):
+    for word in ("-V", "--version"):
         with started(word) as run:
-            assert run.output().decode() == expected
+            assert re.fullmatch(rf"pyinit {pyinit.__version__} \(waits in (C|Python)\)\n", run.output().decode())
             assert run.wait() == 0
     for word in ("-l", "--license"):
         with started(word) as run:

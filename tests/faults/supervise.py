@@ -3,11 +3,11 @@
     python -m tests.faults.supervise CALLS [ROLE SYSCALL NTH ERRNO] -- command
 
 Seccomp's user notification stops every system call of the command until this process has decided about it; see
-seccomp_unotify(2). What counts is pyinit's own: from its first line on, which blocks every signal, and in its children
-up to their exec. CALLS is the file that they are written to, a line each: role, system call, how often it has been made
-by that role. Roles are numbered as they appear: 0 is pyinit, 1 its first child. The call that fails has `failed` and
-its errno behind it; 0 for NTH fails every one. What the command leaves behind is listed as `left`, its name, its PID,
-and killed. The exit status is the command's.
+seccomp_unotify(2). What counts is pyinit's own: from its first line on, which blocks every signal, in its children up
+to their exec, in the waiter, and when that has woken Python up. CALLS is the file that they are written to, a line
+each: role, system call, how often it has been made by that role. Roles are numbered as they appear: 0 is pyinit, 1 its
+first child. The call that fails has `failed` and its errno behind it; 0 for NTH fails every one. What the command
+leaves behind is listed as `left`, its name, its PID, and killed. The exit status is the command's.
 """
 
 import ctypes
@@ -97,6 +97,8 @@ class Supervisor:
         self.names = syscall_names()
         self.roles: dict[int, int] = {}  # of the PIDs that are watched
         self.passed: set[int] = set()  # the PIDs that are not
+        self.waiters: set[int] = set()  # those that are waiters
+        self.starting: set[int] = set()  # those whose Python has not come to pyinit's first line again
         self.made: Counter[tuple[int, str]] = Counter()
         self.expected: Counter[int] = Counter()  # the children that each has forked, and that have not shown themselves
 
@@ -112,15 +114,29 @@ class Supervisor:
             code = self.fault[3]
         print(role, name, self.made[role, name], *(["failed", code] if code else []), file=self.calls)
         if name == "execve" and not code:
-            self.passed.add(pid)
+            self.has_become(pid, path_at(pid, arguments[0]))
         if name in ("clone", "fork") and not code:
             self.expected[pid] += 1
         return code
+
+    def has_become(self, pid: int, program: bytes) -> None:
+        """It becomes the waiter, or Python again, or a command."""
+        if pid in self.waiters:
+            self.waiters.remove(pid)
+            self.starting.add(pid)
+        elif program.endswith(b"/pyinit/waiter"):
+            self.waiters.add(pid)
+        else:
+            self.passed.add(pid)
 
     def role_of(self, pid: int, name: str, arguments: tuple[int, ...]) -> int | None:
         """The role of the process; None where it is none of pyinit's."""
         if pid in self.passed:
             return None
+        if pid in self.starting:
+            if name != "rt_sigprocmask" or not blocks_all(pid, arguments):
+                return None
+            self.starting.remove(pid)
         if pid not in self.roles:
             if self.roles:
                 if self.expected[parent_of(pid)] <= 0:  # an orphan that pyinit has adopted
@@ -136,6 +152,13 @@ class Supervisor:
 def parent_of(pid: int) -> int:
     """The parent of a process, which is in a system call."""
     return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
+
+
+def path_at(pid: int, address: int) -> bytes:
+    """The path at an address of a process."""
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        memory.seek(address)
+        return memory.read(4096).partition(b"\0")[0]
 
 
 def blocks_all(pid: int, arguments: tuple[int, ...]) -> bool:

@@ -80,12 +80,13 @@ def seen(tree: Tree) -> str:
 
 
 def send(pid: int, signum: int) -> bool:
-    """Whether somebody was there to get it."""
+    """Whether somebody was there to get it. The PID is 0 where pyinit had ended before it was seen."""
     try:
-        os.kill(pid, signum)
+        if pid:
+            os.kill(pid, signum)
     except ProcessLookupError:
         return False
-    return True
+    return pid != 0
 
 
 def zombies_of(pid: int) -> list[int]:
