@@ -1,6 +1,7 @@
 """`python -m tests.benchmarks`: measures what is installed, prints a table, writes JSON and a picture where told to."""
 
 import argparse
+import os
 import shutil
 import signal
 import sys
@@ -45,6 +46,7 @@ def main() -> int:
         sys.exit("the benchmark needs gcc, for the small programs that take the times")
     # So that a plain kill runs the with blocks too, which end what was started.
     signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))
+    os.sync()  # a program that was installed just now has dirty pages, which would count as memory of its own
     results = Results()
     inits = installed(results.notes)
     python = interpreter(inits)

@@ -124,14 +124,17 @@ class Cell:
         return found.pid
 
     def settle(self) -> int:
-        """Wait until the program sleeps and uses no CPU any more; return its PID."""
+        """Wait until the program sleeps and uses no CPU any more; return its PID.
+
+        Longer than the 20 ms after which pyinit rests.
+        """
         pid = self.pid()
         before, deadline = -1, time.monotonic() + PATIENCE
         while (used := cpu(pid)) != before or psutil.Process(pid).status() != psutil.STATUS_SLEEPING:
             if time.monotonic() > deadline:
                 raise CellError(f"{self._name} never comes to rest")
             before = used
-            time.sleep(0.02)
+            time.sleep(0.05)
         return pid
 
     def _order(self, order: str) -> list[int]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from . import forward, growth, reap, rest, start, stop
-from .contenders import FLOOR, NOTHING, PID1, PYINIT, ROLES
+from .contenders import FLOOR, NOTHING, PEERS, PID1, PYINIT, ROLES
 from .samples import Measure, Results, Spread
 
 TINI = "tini"
@@ -26,14 +26,16 @@ def verdicts(results: Results) -> list[Verdict]:
     for role in ROLES:
         for flow in (reap.FLOW, reap.FLOOD):
             text = f"{flow.count:,} orphans: "
-            found += _beside(results, role, f"{text}rate ≥ tini's, within the noise", flow.rate, _at_least)
-            found += _beside(results, role, f"{text}CPU for each ≤ 1.25 x tini's", flow.cpu, _times(1.25))
-        text = "longest a zombie stays ≤ tini's, within the noise"
+            found += _beside(results, role, f"{text}rate ≥ the best's, within the noise", flow.rate, _at_least)
+            found += _beside(results, role, f"{text}CPU for each ≤ the best's, within the noise", flow.cpu, _at_most)
+        text = "longest a zombie stays ≤ the best's, within the noise"
         found += _beside(results, role, f"1,000 orphans at once: {text}", reap.BURST_LONGEST, _at_most)
         found += _beside(results, role, f"20,000 orphans: {text}", reap.FLOW.longest, _at_most)
-        found += _beside(results, role, "forwarding, median ≤ 1.5 x tini's", forward.MEDIAN, _times(1.5))
+        found += _beside(results, role, "forwarding, median ≤ the best's, within the noise", forward.MEDIAN, _at_most)
         found += _rest(results, role)
-        found += _beside(results, role, "stopping ≤ tini's + 0.2 ms", stop.ALONE, _plus(0.2))
+        found += _beside(results, role, "private memory < the best's", rest.PRIVATE, _below)
+        found += _beside(results, role, "RSS < the best's", rest.RSS, _below)
+        found += _beside(results, role, "stopping ≤ the best's, within the noise", stop.ALONE, _at_most)
         found += _linear(results, role)
     return found
 
@@ -52,8 +54,12 @@ def _start(results: Results) -> list[Verdict]:
 def _beside(
     results: Results, role: str, target: str, measure: Measure, judge: Callable[[Spread, Spread], tuple[str, bool]]
 ) -> list[Verdict]:
-    own, peer = results.of(measure, role, PYINIT), results.of(measure, role, TINI)
-    return [Verdict(target, role, *judge(own, peer))] if own and peer else []
+    own = results.of(measure, role, PYINIT)
+    peers = [spread for name in PEERS if (spread := results.of(measure, role, name))]
+    if not own or not peers:
+        return []
+    best = (max if measure.higher_is_better else min)(peers, key=lambda spread: spread.median)
+    return [Verdict(target, role, *judge(own, best))]
 
 
 def _noise(own: Spread, peer: Spread) -> float:
@@ -69,12 +75,8 @@ def _at_most(own: Spread, peer: Spread) -> tuple[str, bool]:
     return f"{own.median / peer.median:.2f} x", own.median <= peer.median + _noise(own, peer)
 
 
-def _times(limit: float) -> Callable[[Spread, Spread], tuple[str, bool]]:
-    return lambda own, peer: (f"{own.median / peer.median:.2f} x", own.median <= limit * peer.median)
-
-
-def _plus(limit: float) -> Callable[[Spread, Spread], tuple[str, bool]]:
-    return lambda own, peer: (f"{own.median - peer.median:+.2f} ms", own.median <= peer.median + limit)
+def _below(own: Spread, peer: Spread) -> tuple[str, bool]:
+    return f"{own.median:.0f} to {peer.median:.0f} KiB", own.median < peer.median
 
 
 def _rest(results: Results, role: str) -> list[Verdict]:
@@ -83,10 +85,6 @@ def _rest(results: Results, role: str) -> list[Verdict]:
     if wake_ups and threads:
         found.append(Verdict("at rest: no wake-up", role, f"{wake_ups.median:.0f}", wake_ups.median == 0))
         found.append(Verdict("at rest: 1 thread", role, f"{threads.median:.0f}", threads.median == 1))
-    own, floor = results.of(rest.PRIVATE, role, PYINIT), results.of(rest.PRIVATE, PID1, FLOOR)
-    if own and floor:
-        ratio = own.median / floor.median
-        found.append(Verdict("private memory ≤ 1.05 x idle python3 -I -S", role, f"{ratio:.2f} x", ratio <= 1.05))
     return found
 
 
