@@ -79,8 +79,7 @@ class Init:
     def resume(self, woken: Woken) -> None:
         """Go on where the waiter has stopped."""
         self.child.pid, self.child.group = woken.child, woken.group
-        if woken.signal:
-            self.early.append(_signal.struct_siginfo((woken.signal, woken.code, 0, woken.sender, 0, 0, 0)))
+        self.early = woken.signals()
         if woken.has_ended:
             self.ended(woken.status)
         else:

@@ -126,14 +126,11 @@ class Launcher:
 
     def resume(self, woken: Woken) -> "NoReturn":
         """Go on where the waiter has stopped: the inner, which runs a command, has ended or may not be signalled."""
-        early = []
-        if woken.signal:
-            early.append(_signal.struct_siginfo((woken.signal, woken.code, 0, woken.sender, 0, 0, 0)))
         self.inner.pid, self.inner.group, self.command_ran = woken.child, woken.group, True
         log.survived(set_name)
         if woken.has_ended:
             self.inner_changed(woken.status)
-        self.loop(early)
+        self.loop(woken.signals())
 
     def loop(self, early: "list[_signal.struct_siginfo]") -> "NoReturn":
         """Forward to the inner until it ends, and end."""

@@ -3,6 +3,8 @@
 The ground floor: made by cli and options, read by everybody else, and changed by nobody.
 """
 
+import _signal
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,6 +40,11 @@ class Woken:
         )
         self.has_ended = bool(has_ended)
         self.code = code - (code >> 31 << 32)  # it may be negative
+
+    def signals(self) -> "list[_signal.struct_siginfo]":
+        """The signal that is still to be acted on, if there is one."""
+        fields = (self.signal, self.code, 0, self.sender, 0, 0, 0)
+        return [_signal.struct_siginfo(fields)] if self.signal else []
 
     @staticmethod
     def is_for(word: str, pid: int) -> bool:
