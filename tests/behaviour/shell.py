@@ -147,9 +147,14 @@ class Shell(Terminal):
         return int(self.run("echo $?"))
 
     def suspend(self) -> str:
-        """Press Ctrl-Z and wait for the prompt; what was printed."""
+        """Press Ctrl-Z and wait for the prompt; what was printed.
+
+        A cat in the job that has not come to stop yet would still read what is typed next.
+        """
         self.type(CTRL_Z)
-        return self.prompt()
+        shown = self.prompt()
+        wait_until(lambda: all(state_of(pid) == "T" for pid in self.named("cat")), "cat to stop")
+        return shown
 
     def lose_jobs(self) -> None:
         """Wait until all of the shell's jobs have ended, and the shell knows it."""
