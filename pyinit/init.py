@@ -11,7 +11,7 @@ from time import monotonic, sleep
 
 from . import log
 from .command import Caller, MainChild, close, exec_command, is_locked, start
-from .policy import SUSPEND_SIGNALS, Policy
+from .policy import ENDS_PAUSE, SUSPEND_SIGNALS, Policy
 from .request import Woken
 
 TYPE_CHECKING = False
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .terminal import Job
 
 SIGCHLD, SIGCONT = _signal.SIGCHLD, _signal.SIGCONT
-ENDS_PAUSE = (_signal.SIGTERM, _signal.SIGINT)
 ALL_SIGNALS = tuple(_signal.valid_signals())
 IDLE = 0.02  # seconds without a signal, after which there is time to load what is needed later
 AGAIN = 0.1  # seconds until what has failed is tried again

@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .command import MainChild
 
+NEVER_REPLACED = (_signal.SIGTERM, _signal.SIGINT)  # where the main child ignores a stop signal
+
 
 class Receivers:
     """Those below pyinit, as far as `scope`, one of child, group and all, asks for them."""
@@ -34,7 +36,7 @@ class Receivers:
 
         What it leaves behind is told `signum`. Not for SIGINT, which background jobs have reason to ignore.
         """
-        if self.scope == "child" and signum not in (_signal.SIGTERM, _signal.SIGINT):
+        if self.scope == "child" and signum not in NEVER_REPLACED:
             try:
                 from .processes import process
             except Exception:  # the package has been removed meanwhile

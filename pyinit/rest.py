@@ -12,6 +12,8 @@ import sys
 
 from . import __path__
 from .command import close, is_locked, restore_locale
+from .policy import ENDS_PAUSE
+from .receivers import NEVER_REPLACED
 from .request import Woken
 
 TYPE_CHECKING = False
@@ -27,7 +29,6 @@ GROUP, ALL, PAUSES, TELLS, BOUNDED = 1, 2, 4, 8, 16
 SIGNALS = 65  # with the number 0
 LONGEST_GRACE = 10**9  # tenths of a second
 MOST_PATHS = 1024  # bytes
-ENDS_PAUSE = (_signal.SIGTERM, _signal.SIGINT)
 
 
 def plan(options: "Options", policy: "Policy", *, has_child: bool, is_pid1: bool) -> list[int]:
@@ -44,7 +45,7 @@ def plan(options: "Options", policy: "Policy", *, has_child: bool, is_pid1: bool
             order |= WAKES
         if policy.stops(signum):
             order |= STOPS
-            if to_all or options.scope == "group" or options.kill_after is not None or outgoing not in ENDS_PAUSE:
+            if to_all or options.scope == "group" or options.kill_after is not None or outgoing not in NEVER_REPLACED:
                 order |= WAKES
         if options.pause and not (signum in ENDS_PAUSE and order & STOPS):
             order = 0
