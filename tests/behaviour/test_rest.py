@@ -34,8 +34,8 @@ def is_waiter(pid: int) -> bool:
 
 
 def rests(pid: int) -> None:
-    """Wait until pyinit is the waiter."""
-    wait_until(lambda: is_waiter(pid), "the waiter")
+    """Wait until pyinit is the waiter, and waits: in the middle of execve(2) /proc/PID/exe is the new program's."""
+    wait_until(lambda: waits_for_ever(pid) and is_waiter(pid), "the waiter")
 
 
 @pytest.mark.parametrize(
