@@ -4,6 +4,7 @@
 """
 
 import errno
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 
@@ -11,8 +12,8 @@ import pytest
 
 from tests.behaviour.launching import public_pyinit
 from tests.faults.conftest import Record
-from tests.faults.scenarios import SCENARIOS, Fault, Scenario, complaint, run
-from tests.harness import need, need_root
+from tests.faults.scenarios import ROOT, SCENARIOS, SUPERVISE, Fault, Scenario, complaint, run
+from tests.harness import missing, need, need_root
 
 SAMPLE = 25  # faults of each scenario, evenly spread
 AT_ONCE = 4
@@ -23,6 +24,8 @@ def pyinit() -> str:
     """One that every user may run."""
     need_root()
     need("setpriv", "setsid", "unshare")
+    if subprocess.run([*SUPERVISE, "/dev/null", "--", "/bin/true"], cwd=ROOT, stderr=-3, check=False).returncode:
+        missing("needs seccomp's user notification, for which one listener is allowed")
     return public_pyinit()
 
 
