@@ -20,16 +20,15 @@ VARIABLES = (b"PYINIT_OPTIONS", b"TINI_VERBOSITY", b"TINI_KILL_PROCESS_GROUP", b
 def main(inherited_mask: "set[int]") -> "NoReturn":
     """Run pyinit to its end with the words of sys.argv; `inherited_mask` is the signal mask it was started with."""
     log.start(log.WARNING)
-    is_woken = Woken.is_for("".join(sys.argv[1:2]), posix.getpid())
+    words = sys.argv[1:]
+    is_woken = Woken.is_for("".join(words[:1]), posix.getpid())
     try:
-        options = parse(sys.argv[1:], posix.environ)
+        options = resume(words, posix.environ) if is_woken else parse(words, posix.environ)
         if options.prints:
             from .options import print_and_exit
 
             print_and_exit(options.prints(), inherited_mask)
         log.start(options.verbosity)
-        if options.woken is not None and options.woken.role == Woken.INNER:
-            options = options.but(pid_namespace=False, status_fd=-1)  # these are the launcher's
         if options.pid_namespace:
             try:
                 from .launcher import run
@@ -41,11 +40,20 @@ def main(inherited_mask: "set[int]") -> "NoReturn":
     except Exception as error:  # a traceback helps nobody who reads a container's log
         if is_woken:
             raise  # the script tries again
-        if isinstance(error, UsageError):
-            log.error(f"{error} (see pyinit --help)")
-            posix._exit(OWN_ERROR)
-        log.error(f"cannot start: {type(error).__name__}: {error}")
+        is_usage = isinstance(error, UsageError)
+        log.error(f"{error} (see pyinit --help)" if is_usage else f"cannot start: {type(error).__name__}: {error}")
     posix._exit(OWN_ERROR)
+
+
+def resume(words: list[str], environ: dict[bytes, bytes]) -> Options:
+    """As parse(), for `words` that begin with the waiter's; they made sense before."""
+    from .options import read
+
+    woken = Woken(words[0])
+    options = read(words[1:], environ, Options(woken=woken)).but(parent_death_signal=0)  # which outlasts execve(2)
+    if woken.role == Woken.INNER:
+        options = options.but(pid_namespace=False, status_fd=-1)  # these are the launcher's
+    return options
 
 
 def parse(words: list[str], environ: dict[bytes, bytes]) -> Options:
@@ -53,10 +61,6 @@ def parse(words: list[str], environ: dict[bytes, bytes]) -> Options:
 
     UsageError where they don't make sense.
     """
-    if words and Woken.is_for(words[0], posix.getpid()):
-        from .options import read
-
-        return read(words[1:], environ, Options(woken=Woken(words[0])))
     has_option = bool(words) and words[0].startswith("-") and words[0] != "--"
     if has_option or any(variable in environ for variable in VARIABLES):
         from .options import read  # 60 kB and 0.4 ms that `pyinit -- command` does without

@@ -167,18 +167,6 @@ def close(fd: int) -> None:
             pass
 
 
-def is_locked(fd: int) -> bool:
-    """Whether pyinit holds a POSIX lock on the file that `fd` is open for; see proc_pid_fdinfo(5)."""
-    try:
-        info = posix.open(f"/proc/self/fdinfo/{fd}", posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        return b" POSIX " in posix.read(info, 65536)
-    finally:
-        close(info)
-
-
 def _share_pending(pid: int, early: "list[_signal.struct_siginfo]") -> None:
     """Take the terminal's signals that are pending, and send them to the child, which may have been forked after them.
 
@@ -217,9 +205,8 @@ def close_status_fd(fd: int) -> None:
         close(fd)
 
 
-def exec_command(caller: Caller, words: list[str], status_fd: int = -1) -> "NoReturn":
+def exec_command(caller: Caller, words: list[str]) -> "NoReturn":
     """Turn this child into the command. CommandError where that can't be done."""
-    close_status_fd(status_fd)
     _restore_environment(caller.pid)
     # CPython ignores these two at its start. Whether they were ignored before cannot be known any more.
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)

@@ -1,8 +1,6 @@
 """The life of one main child: start it, forward and reap until it ends, drain.
 
-Called by cli, and by launcher for the process that is PID 1. Signals are blocked before anything else and taken one at
-a time with sigwaitinfo(2): there is no handler, so there is no race with one, and nothing wakes pyinit while nothing
-happens.
+Called by cli, and by launcher for the process that is PID 1.
 """
 
 import _signal
@@ -10,9 +8,10 @@ import posix
 from time import monotonic, sleep
 
 from . import log
-from .command import Caller, MainChild, close, exec_command, is_locked, start
+from .command import Caller, MainChild, close_status_fd, exec_command, start
 from .policy import ENDS_PAUSE, SUSPEND_SIGNALS, Policy
 from .request import Woken
+from .taker import AGAIN, SignalTaker, wait_for_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from .terminal import Job
 
 SIGCHLD, SIGCONT = _signal.SIGCHLD, _signal.SIGCONT
-ALL_SIGNALS = tuple(_signal.valid_signals())
-IDLE = 0.02  # seconds without a signal, after which there is time to load what is needed later
-AGAIN = 0.1  # seconds until what has failed is tried again
 
 
 def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
@@ -34,30 +30,29 @@ def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
         from .parentage import adopt_orphans
 
         adopt_orphans()
-    if options.parent_death_signal and options.woken is None:
+    if options.parent_death_signal:
         from .parentage import set_parent_death_signal
 
         set_parent_death_signal(options.parent_death_signal)
     Init(options, caller).run()
 
 
-class Init:
+class Init(SignalTaker):
     """The life of one main child. Its methods stand in the order in which they are needed."""
 
     leaves_terminal = False  # to the main child, and to whoever does the job control
     role = Woken.ONLY
 
     def __init__(self, options: "Options", caller: Caller) -> None:
+        super().__init__()
         self.options, self.caller = options, caller
         self.policy = Policy(options.rewrites, options.remapped)
         self.child = MainChild()
-        self.early: list[_signal.struct_siginfo] = []  # signals that came before there was a main child
         self.pauses = options.pause
         self.status_fd = options.status_fd
         self.status = 0  # pyinit's exit status, once there is no main child
         self.end_signal = 0  # that the main child has died of, if its status says so
         self.job: Job | None = None
-        self.has_settled = False  # whether it need not try to rest (any more)
 
     def run(self) -> "NoReturn":
         """Start the command, see it through, drain, exit. From the fork on no error ends pyinit."""
@@ -66,7 +61,7 @@ class Init:
         elif not self.pauses:
             self.start()
         is_prepared = log.survived(self.prepare)
-        settle(self.descriptors())
+        self.settle()
         if is_prepared:
             self.loop()
         else:
@@ -94,7 +89,8 @@ class Init:
 
     def be_command(self, _: int) -> "NoReturn":
         """In the child: exec the command."""
-        exec_command(self.caller, self.options.command, self.status_fd)
+        close_status_fd(self.status_fd)
+        exec_command(self.caller, self.options.command)
 
     def started(self) -> None:
         """The command's exec has happened."""
@@ -134,42 +130,6 @@ class Init:
         """Whether there is something to wait for before the drain: a main child, or the end of --pause."""
         return self.child.pid != 0 or self.pauses
 
-    def take_signal(self, deadline: float | None) -> None:
-        """Wait for a signal, but not beyond the `deadline`, a time of monotonic(); act on it, and reap.
-
-        Reaping follows every signal, not only SIGCHLD: sigwaitinfo(2) takes the lowest number first, and a flood of
-        SIGHUP would keep SIGCHLD waiting for ever.
-        """
-        if not log.survived(self.act_on_next, deadline):
-            sleep(AGAIN)
-        self.reap()
-
-    def reap(self) -> None:
-        """Reap; a second time where that fails, because what has ended is told of once."""
-        if not log.survived(self.reaper.reap):
-            sleep(AGAIN)
-            log.survived(self.reaper.reap)
-
-    def act_on_next(self, deadline: float | None) -> None:
-        """Act on the next signal, or on the `deadline`. Where none comes soon, rest."""
-        siginfo = None
-        if self.early:
-            siginfo = self.early.pop(0)
-        else:
-            if deadline is None and not self.has_settled:
-                siginfo = wait_for_signal(monotonic() + IDLE)
-                if siginfo is None:
-                    self.rest()
-            if siginfo is None:
-                siginfo = wait_for_signal(deadline)
-        self.act_on(siginfo)
-
-    def rest(self) -> None:
-        """Become the waiter, until there is something to think about. If that can't be, load what may be needed."""
-        self.has_settled = True
-        log.survived(self.become_waiter)
-        log.survived(load_rest)
-
     def become_waiter(self) -> None:
         """See rest.py. Not where there is something to watch: a terminal, orphans to tell of, a stop of many."""
         from .stop import KILLING
@@ -191,6 +151,10 @@ class Init:
         grace = stop.grace if options.kill_after is None else options.kill_after
         plan = rest.plan(options, self.policy, has_child=self.child.pid != 0, is_pid1=posix.getpid() == 1)
         rest.become_waiter(self.caller, self.child, plan, self.role, flags, self.status, stop.signum, grace)
+
+    def load(self) -> None:
+        """What the drain and messages need."""
+        from . import drain, output, signals  # noqa: F401
 
     def act_on(self, siginfo: "_signal.struct_siginfo | None") -> None:
         """Do what a signal, or None for the deadline, asks for. SIGCHLD is pyinit's own, but not by kill(2)."""
@@ -313,7 +277,7 @@ class Init:
         try:
             while (ended := posix.waitpid(-1, posix.WNOHANG))[0]:
                 if ended[0] == self.child.pid:
-                    log.survived(self.ended, ended[1])
+                    log.survived(self.child_changed, ended[1])
             return False
         except ChildProcessError:
             return True
@@ -362,49 +326,3 @@ def report(status_fd: int, document: str) -> None:
         from .output import write
 
         write(status_fd, f"{document}\n".encode())
-
-
-def wait_for_signal(deadline: float | None) -> "_signal.struct_siginfo | None":
-    """The next signal; None: the deadline (a time of monotonic()) came first. See sigwaitinfo(2)."""
-    if deadline is None:
-        return _signal.sigwaitinfo(ALL_SIGNALS)
-    left = deadline - monotonic()
-    # With no time left sigtimedwait(2) returns a pending signal all the same, and a flood of them ends no wait.
-    return _signal.sigtimedwait(ALL_SIGNALS, left) if left > 0 else None
-
-
-def load_rest() -> None:
-    """Import what may be needed later: the package may be removed or replaced meanwhile, or no descriptor be free."""
-    from . import drain, output, signals  # noqa: F401
-
-
-def settle(descriptors: set[int | None]) -> None:
-    """Once the command runs: be where nobody is disturbed, with nothing that is not needed but the `descriptors`."""
-    log.survived(posix.chdir, "/")  # somebody may want to unmount what pyinit was started in
-    log.survived(close_inherited, descriptors)
-    log.survived(set_name)
-
-
-def close_inherited(keep: set[int | None]) -> None:
-    """Close every descriptor above 2 that is not in `keep`; without /proc by number, as far as 4096.
-
-    But for a file with a POSIX lock that pyinit has inherited: to close it would release the lock. See F_SETLK in
-    fcntl(2).
-    """
-    try:
-        inherited = [int(name) for name in posix.listdir("/proc/self/fd")]
-    except OSError:
-        inherited = list(range(min(posix.sysconf("SC_OPEN_MAX"), 4096)))
-    for fd in inherited:
-        if fd > 2 and fd not in keep and not is_locked(fd):
-            close(fd)
-
-
-def set_name() -> None:
-    """Be called pyinit in ps, however the script was started; without /proc the kernel's name for it stays."""
-    try:
-        comm = posix.open("/proc/self/comm", posix.O_WRONLY | posix.O_CLOEXEC)
-    except OSError:
-        return
-    posix.write(comm, b"pyinit")
-    close(comm)

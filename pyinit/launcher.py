@@ -15,16 +15,16 @@ import fcntl
 import posix
 import sys
 from _socket import AF_UNIX, CMSG_SPACE, MSG_DONTWAIT, MSG_PEEK, SO_PASSCRED, SOCK_SEQPACKET, SOL_SOCKET
-from time import monotonic, sleep
 
 from . import log
 from .command import Caller, CommandError, MainChild, close, close_status_fd, start
-from .init import AGAIN, ALL_SIGNALS, IDLE, Init, report, set_name, settle, wait_for_signal
+from .init import Init, report
 from .kernel import PR_SET_PDEATHSIG, mount, prctl, unshare
 from .policy import KEYS, SUSPEND_SIGNALS, Policy
 from .privileges import Privileges
 from .reaper import Reaper
 from .request import OWN_ERROR, Woken
+from .taker import SignalTaker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class StepError(CommandError):
 def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
     """Run the command that `options` name in a PID namespace of its own, and exit with its status."""
     caller = Caller(inherited_mask, has_terminal=options.woken is None)  # with one it does not rest
-    if options.parent_death_signal and options.woken is None:
+    if options.parent_death_signal:
         from .parentage import set_parent_death_signal
 
         set_parent_death_signal(options.parent_death_signal)
@@ -80,14 +80,14 @@ def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
     launcher.run()
 
 
-class Launcher:
+class Launcher(SignalTaker):
     """The outer process."""
 
     def __init__(self, options: "Options", caller: Caller) -> None:
+        super().__init__()
         self.options, self.caller = options, caller
         self.privileges: Privileges | None = None
         self.socket: socket  # made by connect()
-        self.has_settled = False  # whether it need not try to rest (any more)
         self.inner = MainChild()
         self.command = MainChild()  # as this namespace sees it
         self.command_ran = False
@@ -119,27 +119,31 @@ class Launcher:
             from .terminal import Job
 
             self.job = Job(terminal, self.command, self.continue_command)
-        self.inner.pid, early = start(self.caller, self.be_inner)
+        self.inner.pid, self.early = start(self.caller, self.be_inner)
         close(self.inner_end.detach())
-        settle({self.options.status_fd, terminal, self.socket.fileno()})
-        self.loop(early)
+        self.settle()
+        self.loop()
 
     def resume(self, woken: Woken) -> "NoReturn":
         """Go on where the waiter has stopped: the inner, which runs a command, has ended or may not be signalled."""
         self.inner.pid, self.inner.group, self.command_ran = woken.child, woken.group, True
-        log.survived(set_name)
+        self.early = woken.signals()
+        self.settle()
         if woken.has_ended:
             self.inner_changed(woken.status)
-        self.loop(woken.signals())
+        self.loop()
 
-    def loop(self, early: "list[_signal.struct_siginfo]") -> "NoReturn":
+    def descriptors(self) -> set[int | None]:
+        """The descriptors above 2 that the launcher needs as long as it runs; the socket is closed when it rests."""
+        socket = {self.socket.fileno()} if self.options.woken is None else set()
+        return {self.options.status_fd, self.caller.terminal, *socket}
+
+    def loop(self) -> "NoReturn":
         """Forward to the inner until it ends, and end."""
-        reaper = Reaper(self.inner, self.inner_changed)
-        reaping = log.survived(reaper.reap)
+        self.reaper = Reaper(self.inner, self.inner_changed)
+        self.reap()
         while self.inner.pid:
-            if not (reaping and log.survived(self.act_on_next, early)):
-                sleep(AGAIN)
-            reaping = log.survived(reaper.reap)
+            self.take_signal()
         self.exit()
 
     def be_inner(self, report_fd: int) -> "NoReturn":
@@ -151,20 +155,9 @@ class Launcher:
         posix.close(report_fd)  # from here on the launcher listens to the socket
         Inner(self.options, self.caller, self.inner_end, self.privileges).run()
 
-    def act_on_next(self, early: "list[_signal.struct_siginfo]") -> None:
-        """Act on the next signal. Where none comes soon, rest."""
-        siginfo = early.pop(0) if early else None
-        if siginfo is None and self.command_ran and not self.has_settled:
-            siginfo = wait_for_signal(monotonic() + IDLE)
-            if siginfo is None:
-                self.rest()
-        self.act_on(siginfo or _signal.sigwaitinfo(ALL_SIGNALS))
-
-    def rest(self) -> None:
-        """Become the waiter, until the inner has ended. If that can't be, load what may be needed later."""
-        self.has_settled = True
-        log.survived(self.become_waiter)
-        log.survived(load_rest)
+    def is_ready(self) -> bool:
+        """Whether the inner has said that the command runs."""
+        return self.command_ran
 
     def become_waiter(self) -> None:
         """See rest.py. What the inner says is for the job control, and without a terminal there is none."""
@@ -174,9 +167,15 @@ class Launcher:
             flags = rest.TELLS if self.options.status_fd >= 0 or log.level >= log.INFO else 0
             rest.become_waiter(self.caller, self.inner, rest.plan_of_launcher(), Woken.OUTER, flags)
 
-    def act_on(self, siginfo: "_signal.struct_siginfo") -> None:
+    def load(self) -> None:
+        """What the job control and messages need."""
+        from . import output, processes, signals  # noqa: F401
+
+    def act_on(self, siginfo: "_signal.struct_siginfo | None") -> None:
         """Listen to the inner; forward what is not of the kernel's own making and not the command's already."""
         self.listen()
+        if siginfo is None:  # for a deadline, and there is none
+            return
         signum, job = siginfo.si_signo, self.job
         if siginfo.si_code > 0 and signum in (_signal.SIGCHLD, _signal.SIGRTMAX, _signal.SIGIO):
             return
@@ -212,7 +211,7 @@ class Launcher:
 
     def listen(self) -> None:
         """Act on what the inner has said since the last time."""
-        while self.options.woken is None:  # the socket is closed when it rests
+        while self.options.woken is None:  # else there is no socket any more
             try:
                 message, ancillary, _, _ = self.socket.recvmsg(64, CMSG_SPACE(UCRED_SIZE), MSG_DONTWAIT)
             except BlockingIOError:
@@ -314,11 +313,6 @@ class Inner(Init):
         else:
             self.ended(wait_status)
             self.say(b"ended %d" % self.end_signal)
-
-
-def load_rest() -> None:
-    """Import what may be needed later: the package may be removed or replaced meanwhile."""
-    from . import output, processes, signals  # noqa: F401
 
 
 def unshare_pid() -> Privileges | None:

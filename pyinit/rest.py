@@ -11,10 +11,11 @@ import posix
 import sys
 
 from . import __path__
-from .command import close, is_locked, restore_locale
+from .command import close, restore_locale
 from .policy import ENDS_PAUSE
 from .receivers import NEVER_REPLACED
 from .request import Woken
+from .taker import is_locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
