@@ -73,19 +73,16 @@ def state_of(pid: int) -> str:
 
 
 def settled(pid: int) -> None:
-    """Wait until pyinit rests: it has let go of what it inherited, loaded what it may need, and waits without end.
+    """Wait until pyinit rests: it has let go of what it inherited, loaded what it may need, and waits without end."""
+    wait_until(lambda: waits_for_ever(pid) and status_of(pid).get("Name") == "pyinit", "rest")
 
-    That is rt_sigtimedwait(2) with NULL as its third argument.
-    """
 
-    def rests() -> bool:
-        try:
-            words = Path(f"/proc/{pid}/syscall").read_text().split()
-        except (FileNotFoundError, ProcessLookupError):
-            return False
-        return len(words) > 3 and words[3] == "0x0" and status_of(pid).get("Name") == "pyinit"
-
-    wait_until(rests, "rest")
+def waits_for_ever(pid: int) -> bool:
+    """Whether it is in rt_sigtimedwait(2) without a timeout."""
+    try:
+        return Path(f"/proc/{pid}/syscall").read_text().split()[3:4] == ["0x0"]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def children_of(pid: int) -> list[int]:

@@ -194,18 +194,18 @@ def test_a_damaged_package_is_one_line_and_125(tmp_path: Path, module: str, cont
     copy_installation(tmp_path)
     (damaged,) = tmp_path.rglob(f"pyinit/{module}.py")
     damaged.write_bytes(content)
-    with started("true", init=[str(tmp_path / "bin" / "pyinit"), "--"], stderr=-1) as run:
-        assert run.process.stderr is not None
-        said = run.process.stderr.read()
-        assert run.wait() == 125
-    assert said.startswith(b"pyinit: ")
-    assert said.count(b"\n") == 1
+    assert_says_one_line(tmp_path / "bin" / "pyinit")
 
 
 def test_a_script_that_lost_its_package_says_so_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     shutil.copy(PYINIT, tmp_path / "bin")
-    with started("true", init=[str(tmp_path / "bin" / "pyinit"), "--"], stderr=-1) as run:
+    assert_says_one_line(tmp_path / "bin" / "pyinit")
+
+
+def assert_says_one_line(script: Path) -> None:
+    """It cannot be loaded, and ends with 125."""
+    with started("true", init=[str(script), "--"], stderr=-1) as run:
         assert run.process.stderr is not None
         said = run.process.stderr.read()
         assert run.wait() == 125

@@ -14,7 +14,19 @@ import pytest
 from pyinit.build import WAYS
 from tests.behaviour.launching import copy_installation, in_mount_namespace, launched
 from tests.behaviour.programs import build_directory, compiled
-from tests.harness import PYINIT, Mode, children_of, missing, need, need_root, started, state_of, status_of, wait_until
+from tests.harness import (
+    PYINIT,
+    Mode,
+    children_of,
+    missing,
+    need,
+    need_root,
+    started,
+    state_of,
+    status_of,
+    wait_until,
+    waits_for_ever,
+)
 
 WAITER = PYINIT.parent.parent / "lib/python{}.{}/site-packages/pyinit/waiter".format(*sys.version_info)
 # What each signal does to the receiver: it reports it. SIGQUIT takes thought, because a shell may ignore it.
@@ -163,11 +175,6 @@ def test_it_does_not_rest_where_there_is_something_to_say(options: list[str]) ->
     with started(*options, "sleep", "1000", stderr=subprocess.DEVNULL) as run:
         wait_until(lambda: waits_for_ever(run.pid), "the loop")
         assert not is_waiter(run.pid)
-
-
-def waits_for_ever(pid: int) -> bool:
-    """Whether it is in rt_sigtimedwait(2) without a timeout."""
-    return Path(f"/proc/{pid}/syscall").read_text().split()[3:4] == ["0x0"]
 
 
 @pytest.mark.parametrize("obstacle", ["noexec", "removed", "another machine's", "no permission"])
