@@ -1,5 +1,7 @@
 """What the tests of a stop share: the places where pyinit runs, and a server that tells how it was told."""
 
+import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -7,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tests.behaviour.shell import words_of
-from tests.harness import BASE_PYTHON, PYINIT, Started, children_of, need_root, started, wait_until
+from tests.harness import BASE_PYTHON, PYINIT, Started, children_of, need_root, started, state_of, status_of, wait_until
 
 Place = Literal["pid1", "subreaper", "launcher"]
 PLACES: tuple[Place, ...] = get_args(Place)
@@ -66,3 +68,13 @@ def everywhere(check: Callable[[Place], None]) -> None:
 # As PID 1 of a namespace without a /proc.
 WITHOUT_PROC = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--propagation", "private"]
 WITHOUT_PROC += ["sh", "-c", 'umount -l /proc; exec "$@"', "sh", str(PYINIT)]
+
+
+def assert_a_trace_stop_is_no_end(run: Started, child: int) -> None:
+    """The command is traced by pyinit, whose waitpid(2) returns for a stop; it ends by SIGKILL."""
+    wait_until(lambda: state_of(child) == "t", "it to be stopped")
+    run.send(signal.SIGWINCH)
+    wait_until(lambda: int(status_of(run.pid)["ShdPnd"], 16) == 0, "pyinit to have looked")
+    assert state_of(child) == "t"
+    os.kill(child, signal.SIGKILL)
+    assert run.wait() == 128 + signal.SIGKILL

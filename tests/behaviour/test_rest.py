@@ -14,6 +14,7 @@ import pytest
 from pyinit.build import WAYS
 from tests.behaviour.launching import copy_installation, in_mount_namespace, launched
 from tests.behaviour.programs import build_directory, compiled
+from tests.behaviour.stopping import assert_a_trace_stop_is_no_end
 from tests.harness import (
     PYINIT,
     Mode,
@@ -22,8 +23,6 @@ from tests.harness import (
     need,
     need_root,
     started,
-    state_of,
-    status_of,
     wait_until,
     waits_for_ever,
 )
@@ -95,12 +94,7 @@ def test_a_command_that_is_traced_and_stopped_has_not_ended(mode: Mode) -> None:
         rests(run.pid)
         child = run.main_child()
         run.send(signal.SIGUSR1)
-        wait_until(lambda: state_of(child) == "t", "it to be stopped")
-        run.send(signal.SIGWINCH)
-        wait_until(lambda: int(status_of(run.pid)["ShdPnd"], 16) == 0, "the waiter to have looked")
-        assert state_of(child) == "t"
-        os.kill(child, signal.SIGKILL)
-        assert run.wait() == 128 + signal.SIGKILL
+        assert_a_trace_stop_is_no_end(run, child)
 
 
 def test_signals_that_cpython_ignores_at_its_start_are_not_lost_at_a_wake(mode: Mode) -> None:

@@ -1,6 +1,5 @@
 """The exit status is the command's own."""
 
-import os
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.behaviour.programs import compiled
-from tests.harness import PYINIT, Mode, started, state_of, status_of, wait_until
+from tests.behaviour.stopping import assert_a_trace_stop_is_no_end
+from tests.harness import PYINIT, Mode, started
 
 SIGNALS = [number for number in range(1, 65) if number not in (17, 18, 19, 20, 21, 22, 23, 28, 32, 33)]
 
@@ -29,12 +29,7 @@ def test_a_command_killed_by_a_signal_gives_128_and_its_number(mode: Mode, name:
 def test_a_command_that_is_traced_and_stopped_has_not_ended(mode: Mode) -> None:
     with started(compiled("traced"), mode=mode) as run:
         child = run.main_child()
-        wait_until(lambda: state_of(child) == "t", "it to be stopped")
-        run.send(signal.SIGWINCH)
-        wait_until(lambda: int(status_of(run.pid)["ShdPnd"], 16) == 0, "pyinit to have looked")
-        assert state_of(child) == "t"
-        os.kill(child, signal.SIGKILL)
-        assert run.wait() == 128 + signal.SIGKILL
+        assert_a_trace_stop_is_no_end(run, child)
 
 
 def test_every_exit_status_and_every_deadly_signal_comes_through_unchanged() -> None:
