@@ -141,16 +141,19 @@ class Init(SignalTaker):
             return
         from . import rest
 
-        flags = {"group": rest.GROUP, "all": rest.ALL}.get(options.scope, 0)
-        if not self.child.pid:
-            flags = rest.PAUSES if self.pauses else rest.ALL
-        if options.kill_after is not None:
-            flags |= rest.BOUNDED
-        if options.remapped or self.status_fd >= 0 or log.level >= log.INFO:
-            flags |= rest.TELLS
-        grace = stop.grace if options.kill_after is None else options.kill_after
-        plan = rest.plan(options, self.policy, has_child=self.child.pid != 0, is_pid1=posix.getpid() == 1)
-        rest.become_waiter(self.caller, self.child, plan, self.role, flags, self.status, stop.signum, grace)
+        has_child = self.child.pid != 0
+        rest.become_waiter(
+            rest.own_argv(),
+            self.caller.script,
+            rest.plan(options, self.policy, has_child=has_child, is_pid1=posix.getpid() == 1),
+            role=self.role,
+            flags=rest.flags(options, has_child=has_child, pauses=self.pauses),
+            child=self.child.pid,
+            group=self.child.group,
+            status=self.status,
+            stop=stop.signum,
+            grace=stop.grace if options.kill_after is None else options.kill_after,
+        )
 
     def load(self) -> None:
         """What the drain and messages need."""

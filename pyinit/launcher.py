@@ -164,8 +164,15 @@ class Launcher(SignalTaker):
         if self.job is None and log.level < log.DEBUG:
             from . import rest
 
-            flags = rest.TELLS if self.options.status_fd >= 0 or log.level >= log.INFO else 0
-            rest.become_waiter(self.caller, self.inner, rest.plan_of_launcher(), Woken.OUTER, flags)
+            rest.become_waiter(
+                rest.own_argv(),
+                self.caller.script,
+                rest.plan_of_launcher(),
+                role=Woken.OUTER,
+                flags=rest.TELLS if self.options.status_fd >= 0 or log.level >= log.INFO else 0,
+                child=self.inner.pid,
+                group=self.inner.group,
+            )
 
     def load(self) -> None:
         """What the job control and messages need."""

@@ -8,12 +8,11 @@ import _signal
 import posix
 
 from . import log
+from .policy import NEVER_REPLACED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .command import MainChild
-
-NEVER_REPLACED = (_signal.SIGTERM, _signal.SIGINT)  # where the main child ignores a stop signal
 
 
 class Receivers:

@@ -1,9 +1,9 @@
 """Rest: pyinit becomes the waiter, a small program in its place, and that becomes pyinit again.
 
-Called by init and launcher when the command runs and nothing has happened for a moment. execve(2) leaves children,
-blocked and pending signals, the subreaper bit and the parent-death signal as they are. What the waiter has to know is
-in `struct orders` of waiter.c, and what it says when it wakes pyinit up is a Woken. Where it was not built or can't be
-started, pyinit stays what it is.
+Called by init and launcher when the command runs and nothing has happened for a moment, and by program at once.
+execve(2) leaves children, blocked and pending signals, the subreaper bit and the parent-death signal as they are. What
+the waiter has to know is in `struct orders` of waiter.c, and what it says when it wakes pyinit up is a Woken. Where it
+was not built or can't be started, pyinit stays what it is.
 """
 
 import _signal
@@ -11,15 +11,11 @@ import posix
 import sys
 
 from . import __path__
-from .command import close, restore_locale
-from .policy import ENDS_PAUSE
-from .receivers import NEVER_REPLACED
+from .policy import ENDS_PAUSE, NEVER_REPLACED
 from .request import Woken
-from .taker import is_locked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .command import Caller, MainChild
     from .policy import Policy
     from .request import Options
 
@@ -60,32 +56,51 @@ def plan_of_launcher() -> list[int]:
     return [signum | (IF_SENT if signum in own else 0) for signum in range(_signal.NSIG)]
 
 
+def flags(options: "Options", *, has_child: bool, pauses: bool = False) -> int:
+    """To whom the waiter sends signals, and what ends the rest."""
+    found = {"group": GROUP, "all": ALL}.get(options.scope, 0)
+    if not has_child:
+        found = PAUSES if pauses else ALL
+    if options.kill_after is not None:
+        found |= BOUNDED
+    if options.remapped or options.status_fd >= 0 or options.verbosity > 0:
+        found |= TELLS
+    return found
+
+
+def own_argv() -> tuple[list[str], int]:
+    """The words that this process was started with, without the waiter's, and where that goes: behind the script."""
+    words = [word for word in sys.argv[:2] if not Woken.is_for(word, posix.getpid())] + sys.argv[2:]
+    argv = sys.orig_argv[: -len(sys.argv)] + words
+    return argv, len(argv) - len(words) + 1
+
+
 def become_waiter(
-    caller: "Caller",
-    child: "MainChild",
+    argv: tuple[list[str], int],
+    script: str,
     orders: list[int],
+    *,
     role: int,
     flags: int,
+    child: int,
+    group: int,
     status: int = 0,
     stop: int = 0,
     grace: float = 0,
 ) -> None:
-    """Become the waiter, with `orders` for each signal; the others are as in waiter.c, `grace` in seconds.
+    """Become the waiter, which shows `argv`, as own_argv() returns it, and wakes up as `script`, an absolute path.
 
-    Returns where that can't be done.
+    `orders` are for each signal; the others are as in waiter.c, but `grace` in seconds. Returns where that can't be
+    done.
     """
-    words = [word for word in sys.argv[:2] if not Woken.is_for(word, posix.getpid())] + sys.argv[2:]
-    argv = sys.orig_argv[: -len(sys.argv)] + words
-    needed = [sys.modules[name].__file__ or "" for name in ("encodings", "pyinit", "pyinit.init")]
-    paths = "\0".join([sys.executable, caller.script, *needed, "", ""]).encode(errors="surrogateescape")
-    can_wake = all(
-        path[:1] == "/" and posix.access(path, posix.R_OK) for path in (sys.executable, caller.script, *needed)
-    )
+    own = sys.modules["pyinit"].__file__ or ""
+    needed = [sys.executable, script, sys.modules["encodings"].__file__ or "", own, own.replace("__init__.", "init.")]
+    paths = "\0".join([*needed, "", ""]).encode(errors="surrogateescape")
+    can_wake = all(path[:1] == "/" and posix.access(path, posix.R_OK) for path in needed)
     if not can_wake or len(paths) > MOST_PATHS or len(orders) != SIGNALS or not exists(WAITER):
         return
     if is_locked(0):  # to close it, if only for a moment, would release the lock
         return
-    restore_locale()
     try:
         reader, writer = posix.pipe2(posix.O_CLOEXEC)
     except OSError:  # EMFILE
@@ -94,22 +109,36 @@ def become_waiter(
     try:
         if reader:  # else stdin is closed, and its place was free
             stdin = posix.dup(0)
-        tenths, position = min(int(grace * 10), LONGEST_GRACE), len(argv) - len(words) + 1
-        numbers = [role, flags, child.pid, child.group, status, stop, tenths, position, stdin]
+        tenths = min(int(grace * 10), LONGEST_GRACE)
+        numbers = [role, flags, child, group, status, stop, tenths, argv[1], stdin]
         posix.write(writer, _packed(4, numbers) + _packed(2, orders) + paths)
         if reader:
             posix.set_inheritable(stdin, True)
             posix.dup2(reader, 0)
         else:
             posix.set_inheritable(0, True)
-        posix.execv(WAITER, argv)
+        posix.execv(WAITER, argv[0])
     except OSError:  # EMFILE; EACCES: mounted with noexec; ENOEXEC: another machine's
         pass
-    for fd in (writer, reader):
-        close(fd)
     if stdin >= 0:
         posix.dup2(stdin, 0)
-        close(stdin)
+    from .command import close
+
+    for fd in (writer, reader, stdin):
+        if fd >= 0:
+            close(fd)
+
+
+def is_locked(fd: int) -> bool:
+    """Whether this process holds a POSIX lock on the file that `fd` is open for; see proc_pid_fdinfo(5)."""
+    try:
+        info = posix.open(f"/proc/self/fdinfo/{fd}", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return b" POSIX " in posix.read(info, 65536)
+    finally:
+        posix.close(info)
 
 
 def exists(path: str) -> bool:

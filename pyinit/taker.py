@@ -10,7 +10,7 @@ import posix
 from time import monotonic, sleep
 
 from . import log
-from .command import close
+from .command import close, restore_locale
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class SignalTaker:
     def rest(self) -> None:
         """Become the waiter, until there is something to think about. If that can't be, load what may be needed."""
         self.has_settled = True
+        log.survived(restore_locale)
         log.survived(self.become_waiter)
         log.survived(self.load)
 
@@ -100,30 +101,29 @@ def wait_for_signal(deadline: float | None) -> "_signal.struct_siginfo | None":
 
 
 def close_inherited(keep: set[int | None]) -> None:
-    """Close every descriptor above 2 that is not in `keep`; without /proc by number, as far as 4096.
+    """Close every inheritable descriptor above 2 that is not in `keep`; without /proc by number, as far as 4096.
 
     But for a file with a POSIX lock that pyinit has inherited: to close it would release the lock. See F_SETLK in
     fcntl(2).
     """
     try:
-        inherited = [int(name) for name in posix.listdir("/proc/self/fd")]
+        fds = [int(name) for name in posix.listdir("/proc/self/fd")]
     except OSError:
-        inherited = list(range(min(posix.sysconf("SC_OPEN_MAX"), 4096)))
-    for fd in inherited:
-        if fd > 2 and fd not in keep and not is_locked(fd):
-            close(fd)
+        fds = list(range(min(posix.sysconf("SC_OPEN_MAX"), 4096)))
+    for fd in fds:
+        if fd > 2 and fd not in keep and is_inheritable(fd):
+            from .rest import is_locked
+
+            if not is_locked(fd):
+                close(fd)
 
 
-def is_locked(fd: int) -> bool:
-    """Whether pyinit holds a POSIX lock on the file that `fd` is open for; see proc_pid_fdinfo(5)."""
+def is_inheritable(fd: int) -> bool:
+    """Whether this descriptor is open, and survives an exec, as those do that pyinit was started with."""
     try:
-        info = posix.open(f"/proc/self/fdinfo/{fd}", posix.O_RDONLY | posix.O_CLOEXEC)
+        return posix.get_inheritable(fd)
     except OSError:
         return False
-    try:
-        return b" POSIX " in posix.read(info, 65536)
-    finally:
-        close(info)
 
 
 def set_name() -> None:
