@@ -120,7 +120,7 @@ int main(int argc, char **argv)
 {
     struct orders orders;
     siginfo_t info;
-    int left = 0, ended;
+    int left, ended;
 
     for (int tries = 0; read(0, &orders, sizeof orders) <= 0; tries++)
         if (tries == 9)
@@ -130,11 +130,6 @@ int main(int argc, char **argv)
         close(orders.input);
     prctl(PR_SET_NAME, "pyinit");
     for (;;) {
-        int got = wait_for_signal(ALL_SIGNALS, &info, left < 0 ? &TENTH : 0);
-        if (got > 0)
-            act_on(&orders, argc, argv, &info);
-        else if (got != -EAGAIN && got != -EINTR)
-            nanosleep(&TENTH, 0); /* a filter denies it */
         int child = orders.child;
         ended = -1;
         left = reap(&orders, &ended);
@@ -143,8 +138,12 @@ int main(int argc, char **argv)
                 wake(&orders, argc, argv, child, 1, ended, 0);
             finish(&orders);
         }
-        if (left == -ECHILD && !orders.child && !(orders.flags & PAUSES))
-            _exit(orders.status);
-        left = left == -ECHILD ? 0 : left;
+        if (left == -ECHILD && (orders.child || !(orders.flags & PAUSES)))
+            _exit(orders.child ? 125 : orders.status); /* the kernel has reaped: somebody has it ignore SIGCHLD */
+        int got = wait_for_signal(ALL_SIGNALS, &info, left < 0 && left != -ECHILD ? &TENTH : 0);
+        if (got > 0)
+            act_on(&orders, argc, argv, &info);
+        else if (got != -EAGAIN && got != -EINTR)
+            nanosleep(&TENTH, 0); /* a filter denies it */
     }
 }
