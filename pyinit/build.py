@@ -44,6 +44,7 @@ class BuildPackage(build_py):
         super().run()
         compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
         target = Path(self.build_lib, "pyinit", "waiter")
+        target.unlink(missing_ok=True)  # of an earlier build
         for way in WAYS:
             command = [*shlex.split(compiler), *way.split(), "-o", str(target), "pyinit/waiter.c"]
             try:
