@@ -7,14 +7,11 @@ import posix
 import sys
 
 from . import log
-from .request import OWN_ERROR, Options, UsageError, Woken
+from .request import OWN_ERROR, VARIABLES, Options, UsageError, Woken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
-
-# What holds options in the environment, besides the command line.
-VARIABLES = (b"PYINIT_OPTIONS", b"TINI_VERBOSITY", b"TINI_KILL_PROCESS_GROUP", b"DUMB_INIT_DEBUG", b"DUMB_INIT_SETSID")
 
 
 def main(inherited_mask: "set[int]") -> "NoReturn":
@@ -46,11 +43,13 @@ def main(inherited_mask: "set[int]") -> "NoReturn":
 
 
 def resume(words: list[str], environ: dict[bytes, bytes]) -> Options:
-    """As parse(), for `words` that begin with the waiter's; they made sense before."""
+    """As parse(), for `words` that begin with the waiter's, or a launched program's; they made sense before."""
     from .options import read
 
     woken = Woken(words[0])
-    options = read(words[1:], environ, Options(woken=woken)).but(parent_death_signal=0)  # which outlasts execve(2)
+    options = read(words[1:], environ, Options(woken=woken))
+    if woken.role != Woken.LAUNCHED:
+        options = options.but(parent_death_signal=0)  # which outlasts execve(2)
     if woken.role == Woken.INNER:
         options = options.but(pid_namespace=False, status_fd=-1)  # these are the launcher's
     return options

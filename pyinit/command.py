@@ -9,12 +9,11 @@ import posix
 import sys
 
 from . import log
-from .policy import FROM_TERMINAL
-from .request import NOT_FOUND, NOT_RUNNABLE, OWN_ERROR
+from .request import FROM_TERMINAL, NOT_FOUND, NOT_RUNNABLE, OWN_ERROR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import NoReturn
 
 PATH_MAX = 4096  # <linux/limits.h>: where execvp(3) passes over a longer directory
@@ -64,7 +63,7 @@ class Caller:
         self.mask = mask & _signal.valid_signals()  # 32 and 33 are the C library's own
         self.pid = posix.getpid()
         self.ignored_sigchld = _signal.getsignal(_signal.SIGCHLD) == _signal.SIG_IGN
-        self.terminal = _controlling_terminal() if has_terminal else None
+        self.terminal = controlling_terminal() if has_terminal else None
         self.script = sys.argv[0]  # its absolute path, where there is one
         if not self.script.startswith("/"):
             try:
@@ -75,7 +74,7 @@ class Caller:
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
 
 
-def _controlling_terminal() -> int | None:
+def controlling_terminal() -> int | None:
     """A descriptor of the controlling terminal: /dev/tty (not inherited by the command), else stdin. See tty(4)."""
     try:
         terminal = posix.open("/dev/tty", posix.O_RDWR | posix.O_NOCTTY | posix.O_CLOEXEC)
@@ -131,7 +130,7 @@ def _start(
         log.survived(posix.setsid)
     early: list[_signal.struct_siginfo] = []
     if caller.terminal is not None:
-        log.survived(_share_pending, pid, early)
+        log.survived(share_pending, pid, early)
     report = _report_of_exec(report_end, child_end)
     if stops_with_child:
         log.survived(_signal.pthread_sigmask, _signal.SIG_BLOCK, {_signal.SIGTSTP})
@@ -167,7 +166,7 @@ def close(fd: int) -> None:
             pass
 
 
-def _share_pending(pid: int, early: "list[_signal.struct_siginfo]") -> None:
+def share_pending(pid: int, early: "list[_signal.struct_siginfo]") -> None:
     """Take the terminal's signals that are pending, and send them to the child, which may have been forked after them.
 
     It has not taken any yet: what has come to it too is pending there, and does not get more by this.
@@ -220,21 +219,30 @@ def exec_command(caller: Caller, words: list[str]) -> "NoReturn":
 
 
 def _restore_environment(pyinit_pid: int) -> None:
-    """Make the environment what it was when pyinit was started, but for those variables that name its reader.
+    """Make the environment what it was when pyinit was started, but for those variables that name its reader."""
+    for name, value in names_of_reader(posix.environ, pyinit_pid).items():
+        if value:
+            posix.putenv(name, value)
+        else:
+            posix.unsetenv(name)
+    restore_locale()
+
+
+def names_of_reader(environ: "Mapping[bytes, bytes]", old: int) -> dict[bytes, bytes]:
+    """The variables that name their reader, and name `old`, for this process; empty: it can't be known.
 
     sd_listen_fds(3) and sd_watchdog_enabled(3) compare them with getpid(2), and with the inode of the reader's pidfd.
     """
-    environ = posix.environ
-    own = b"%d" % pyinit_pid
-    for name in (b"LISTEN_PID", b"WATCHDOG_PID"):
-        if environ.get(name) == own:
-            posix.putenv(name, b"%d" % posix.getpid())
-    if environ.get(b"LISTEN_PID") == own and b"LISTEN_PIDFDID" in environ:
+    pid = b"%d" % posix.getpid()
+    names = {name: pid for name in (b"LISTEN_PID", b"WATCHDOG_PID") if environ.get(name) == b"%d" % old}
+    if b"LISTEN_PID" in names and b"LISTEN_PIDFDID" in environ:
         try:
-            posix.putenv(b"LISTEN_PIDFDID", b"%d" % posix.fstat(posix.pidfd_open(posix.getpid())).st_ino)
+            own = posix.pidfd_open(posix.getpid())
+            names[b"LISTEN_PIDFDID"] = b"%d" % posix.fstat(own).st_ino
+            posix.close(own)
         except (AttributeError, OSError):
-            posix.unsetenv(b"LISTEN_PIDFDID")
-    restore_locale()
+            names[b"LISTEN_PIDFDID"] = b""
+    return names
 
 
 def restore_locale() -> None:

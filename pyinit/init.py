@@ -9,8 +9,7 @@ from time import monotonic, sleep
 
 from . import log
 from .command import Caller, MainChild, close_status_fd, exec_command, start
-from .policy import ENDS_PAUSE, SUSPEND_SIGNALS, Policy
-from .request import Woken
+from .request import ENDS_PAUSE, GRACE, SUSPEND_SIGNALS, Woken
 from .taker import AGAIN, SignalTaker, wait_for_signal
 
 TYPE_CHECKING = False
@@ -25,7 +24,9 @@ SIGCHLD, SIGCONT = _signal.SIGCHLD, _signal.SIGCONT
 
 def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
     """Run the command that `options` name as this process's child, and exit with its status."""
-    caller = Caller(inherited_mask, has_terminal=options.woken is None)  # with one it does not rest
+    # With a terminal it does not rest.
+    is_new = options.woken is None or options.woken.role == Woken.LAUNCHED
+    caller = Caller(inherited_mask, has_terminal=is_new)
     if posix.getpid() != 1 and options.woken is None:
         from .parentage import adopt_orphans
 
@@ -46,7 +47,6 @@ class Init(SignalTaker):
     def __init__(self, options: "Options", caller: Caller) -> None:
         super().__init__()
         self.options, self.caller = options, caller
-        self.policy = Policy(options.rewrites, options.remapped)
         self.child = MainChild()
         self.pauses = options.pause
         self.status_fd = options.status_fd
@@ -78,6 +78,8 @@ class Init(SignalTaker):
             self.ended(woken.status)
         else:
             self.status = woken.status
+        if woken.role == Woken.LAUNCHED:
+            log.survived(self.started)
 
     def start(self) -> None:
         """Start the main child."""
@@ -142,18 +144,18 @@ class Init(SignalTaker):
         from . import rest
 
         has_child = self.child.pid != 0
-        rest.become_waiter(
+        waiter = rest.Waiter(
             rest.own_argv(),
             self.caller.script,
-            rest.plan(options, self.policy, has_child=has_child, is_pid1=posix.getpid() == 1),
+            rest.plan(options, has_child=has_child, is_pid1=posix.getpid() == 1),
             role=self.role,
             flags=rest.flags(options, has_child=has_child, pauses=self.pauses),
-            child=self.child.pid,
-            group=self.child.group,
             status=self.status,
             stop=stop.signum,
             grace=stop.grace if options.kill_after is None else options.kill_after,
         )
+        if waiter.is_possible():
+            waiter.become(self.child.pid, self.child.group)
 
     def load(self) -> None:
         """What the drain and messages need."""
@@ -174,20 +176,20 @@ class Init(SignalTaker):
         if self.child.pid:
             self.forward(siginfo, has_got=has_got)
         elif self.pauses:
-            if signum in ENDS_PAUSE and self.policy.stops(signum):
+            if signum in ENDS_PAUSE and self.options.stops(signum):
                 self.pauses = False
                 self.ask_to_stop(signum)
-        elif self.policy.stops(signum):
+        elif self.options.stops(signum):
             self.ask_to_stop(signum)
-        elif (outgoing := self.policy.forwarded(signum)) and not has_got:
+        elif (outgoing := self.options.forwarded(signum)) and not has_got:
             self.receivers.signal_descendants(outgoing)
         if self.job is not None and signum in SUSPEND_SIGNALS:
             self.job.got_stop_signal(signum)
 
     def forward(self, siginfo: "_signal.struct_siginfo", *, has_got: bool) -> None:
-        """Forward a signal as the policy says, unless the main child has got it already."""
+        """Forward a signal as the options say, unless the main child has got it already."""
         signum = siginfo.si_signo
-        outgoing = None if has_got else self.policy.forwarded(signum)
+        outgoing = None if has_got else self.options.forwarded(signum)
         if signum == SIGCONT and self.job is not None:
             self.reaper.reap()  # to know whether the main child is stopped
             if not self.job.got_sigcont():
@@ -197,7 +199,7 @@ class Init(SignalTaker):
 
             log.debug(f"{signal_name(signum)} came in; forwarded: {signal_name(outgoing) if outgoing else 'nothing'}")
         if outgoing and self.child.pid:
-            if self.policy.stops(signum):
+            if self.options.stops(signum):
                 self.ask_to_stop(signum)
                 if siginfo.si_code <= 0:
                     outgoing = self.receivers.heeded(outgoing)
@@ -206,7 +208,7 @@ class Init(SignalTaker):
     def ask_to_stop(self, signum: int) -> None:
         """A stop signal has come in, which is forwarded if there is a main child."""
         self.receivers.stop_comes()
-        self.stop.ask(self.policy.forwarded(signum) or signum, monotonic())
+        self.stop.ask(self.options.forwarded(signum) or signum, monotonic())
 
     def continue_child(self) -> None:
         """Continue the main child, whom SIGCONT has not reached."""
@@ -228,7 +230,7 @@ class Init(SignalTaker):
 
     def ended(self, wait_status: int) -> None:
         """The main child has been reaped: from here on its PID may be somebody else's."""
-        status = self.policy.exit_status(wait_status)
+        status = self.options.exit_status(wait_status)
         pid, self.child.pid, self.status = self.child.pid, 0, status
         if posix.WIFSIGNALED(wait_status) and status:
             self.end_signal = posix.WTERMSIG(wait_status)
@@ -269,7 +271,7 @@ class Init(SignalTaker):
         if siginfo is None or (siginfo.si_signo == SIGCHLD and siginfo.si_code > 0):
             return
         if self.child.pid:
-            outgoing = self.policy.forwarded(siginfo.si_signo)
+            outgoing = self.options.forwarded(siginfo.si_signo)
             if outgoing:
                 posix.kill(self.child.pid, outgoing)
         elif siginfo.si_signo in ENDS_PAUSE:
@@ -291,7 +293,7 @@ class Init(SignalTaker):
     def simple_drain(self) -> None:
         """SIGTERM for what is left, and after the grace SIGKILL, until nothing is, or nothing that this ends."""
         grace = self.options.grace
-        kill_at = monotonic() + (5.0 if grace is None else grace)
+        kill_at = monotonic() + (GRACE if grace is None else grace)
         for signum in (_signal.SIGTERM, SIGCONT):
             log.survived(self.signal_rest, signum)
         while not self.simple_reap() and (now := monotonic()) < kill_at + 2.0:

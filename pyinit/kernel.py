@@ -48,8 +48,12 @@ def _python_prctl() -> "Callable[[int, int], int | None]":
     if call is None:
         import site
 
+        searched = len(sys.path)
         sys.path += site.getsitepackages()
-        from _prctl import prctl as call
+        try:
+            from _prctl import prctl as call
+        finally:
+            del sys.path[searched:]
     return call  # type: ignore[no-any-return]
 
 

@@ -2,7 +2,7 @@
 
     the launcher  stays in the caller's PID namespace, forwards every signal as it is, and under a terminal does the job
                   control, because PID 1 can't be stopped from inside
-    the inner     is PID 1 of the new namespace: the ordinary pyinit, with the policy that the options ask for; under a
+    the inner     is PID 1 of the new namespace: the ordinary pyinit, with the user's options; under a
                   terminal in a session of its own, so that the job is the launcher and the command
 
 They talk over a socket: the inner says what the launcher cannot see, and to either of them its end says that the other
@@ -20,10 +20,9 @@ from . import log
 from .command import Caller, CommandError, MainChild, close, close_status_fd, start
 from .init import Init, report
 from .kernel import PR_SET_PDEATHSIG, mount, prctl, unshare
-from .policy import KEYS, SUSPEND_SIGNALS, Policy
 from .privileges import Privileges
 from .reaper import Reaper
-from .request import OWN_ERROR, Woken
+from .request import KEYS, OWN_ERROR, SUSPEND_SIGNALS, Options, Woken
 from .taker import SignalTaker
 
 TYPE_CHECKING = False
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from socket import socket, socketpair
     from typing import NoReturn
 
-    from .request import Options
     from .terminal import Job
 else:
     from _socket import socketpair
@@ -164,15 +162,11 @@ class Launcher(SignalTaker):
         if self.job is None and log.level < log.DEBUG:
             from . import rest
 
-            rest.become_waiter(
-                rest.own_argv(),
-                self.caller.script,
-                rest.plan_of_launcher(),
-                role=Woken.OUTER,
-                flags=rest.TELLS if self.options.status_fd >= 0 or log.level >= log.INFO else 0,
-                child=self.inner.pid,
-                group=self.inner.group,
-            )
+            flags = rest.TELLS if self.options.status_fd >= 0 or log.level >= log.INFO else 0
+            orders = rest.plan_of_launcher()
+            waiter = rest.Waiter(rest.own_argv(), self.caller.script, orders, role=Woken.OUTER, flags=flags)
+            if waiter.is_possible():
+                waiter.become(self.inner.pid, self.inner.group)
 
     def load(self) -> None:
         """What the job control and messages need."""
@@ -269,7 +263,7 @@ class Launcher(SignalTaker):
     def exit(self) -> "NoReturn":
         """End as the inner has, or as its command."""
         log.survived(self.listen)
-        status = Policy().exit_status(self.wait_status)
+        status = Options().exit_status(self.wait_status)
         if self.command_ran:
             log.survived(report, self.options.status_fd, f'{{"exit-code": {status}}}')
         if self.job is not None and self.end_signal:

@@ -8,7 +8,7 @@ import _signal
 import posix
 
 from . import log
-from .policy import NEVER_REPLACED
+from .request import NEVER_REPLACED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,9 +1,11 @@
-"""What pyinit was asked to do, what may be wrong with that, and the exit statuses that are pyinit's own.
+"""What pyinit was asked to do, what follows from that for each signal and each exit status, and what may be wrong.
 
-The ground floor: made by cli and options, read by everybody else, and changed by nobody.
+The ground floor: made by cli, options and program, read by everybody else, and changed by nobody. Plain data and pure
+functions: no system call is made here.
 """
 
 import _signal
+import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,6 +16,18 @@ OWN_ERROR = 125
 NOT_RUNNABLE = 126
 NOT_FOUND = 127
 
+GRACE = 5.0  # seconds, where --grace does not say otherwise
+# What holds options in the environment, besides the command line.
+VARIABLES = (b"PYINIT_OPTIONS", b"TINI_VERBOSITY", b"TINI_KILL_PROCESS_GROUP", b"DUMB_INIT_DEBUG", b"DUMB_INIT_SETSID")
+
+STOP_SIGNALS = frozenset({_signal.SIGTERM, _signal.SIGINT, _signal.SIGQUIT})
+NEVER_REPLACED = (_signal.SIGTERM, _signal.SIGINT)  # where the main child ignores a stop signal
+ENDS_PAUSE = frozenset({_signal.SIGTERM, _signal.SIGINT})
+SUSPEND_SIGNALS = frozenset({_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU})
+KEYS = frozenset({_signal.SIGINT, _signal.SIGQUIT})  # Ctrl-C and Ctrl-\, which end a job
+# What a terminal sends to a whole process group. SIGCONT is not among them: the wait status tells whether it came.
+FROM_TERMINAL = SUSPEND_SIGNALS | KEYS | {_signal.SIGHUP, _signal.SIGWINCH}
+
 AS_IT_IS: "Mapping[int, int]" = {}  # no signal is rewritten
 
 
@@ -22,7 +36,7 @@ class UsageError(Exception):
 
 
 class Woken:
-    """What the waiter says when it makes pyinit of itself again; see waiter.c.
+    """What the waiter says when it makes pyinit of itself again, see waiter.c, or a program that launches itself.
 
     `role` is that of this process, `child` its main child, 0 where there is none, and `group` the process group that it
     was started in. `status` is its wait status where it `has_ended` in the waiter's hands, else the exit status. `stop`
@@ -31,7 +45,7 @@ class Woken:
     """
 
     __slots__ = ("child", "code", "group", "has_ended", "role", "sender", "signal", "status", "stop")
-    ONLY, INNER, OUTER = 0, 1, 2  # roles: the latter two are those of --pid-namespace
+    ONLY, INNER, OUTER, LAUNCHED = 0, 1, 2, 3  # roles: two are those of --pid-namespace; the last has never waited
 
     def __init__(self, word: str) -> None:
         """Read the waiter's word."""
@@ -45,6 +59,11 @@ class Woken:
         """The signal that is still to be acted on, if there is one."""
         fields = (self.signal, self.code, 0, self.sender, 0, 0, 0)
         return [_signal.struct_siginfo(fields)] if self.signal else []
+
+    @staticmethod
+    def word(*numbers: int) -> str:
+        """As waiter.c makes it of PID, role, child, group, has_ended, status, stop, signal, code and sender."""
+        return "--woken=" + ",".join(f"{number & 0xFFFFFFFF:08x}" for number in numbers)
 
     @staticmethod
     def is_for(word: str, pid: int) -> bool:
@@ -80,3 +99,18 @@ class Options:
     def but(self, **given: object) -> "Options":
         """The same options with others `given` in place of theirs."""
         return Options(**{**self.__dict__, **given})
+
+    def forwarded(self, signum: int) -> int | None:
+        """The signal to forward where `signum` came in; None: none at all."""
+        return self.rewrites.get(signum, signum) or None
+
+    def stops(self, signum: int) -> bool:
+        """Whether `signum`, coming in, asks the command to end; what is dropped does not."""
+        outgoing = self.forwarded(signum)
+        return outgoing in STOP_SIGNALS or (outgoing is not None and signum in STOP_SIGNALS)
+
+    def exit_status(self, wait_status: int) -> int:
+        """pyinit's own exit status, for the main child's wait status; see waitpid(2)."""
+        code = posix.waitstatus_to_exitcode(wait_status)
+        status = code if code >= 0 else 128 - code
+        return 0 if status in self.remapped else status

@@ -11,12 +11,10 @@ import posix
 import sys
 
 from . import __path__
-from .policy import ENDS_PAUSE, NEVER_REPLACED
-from .request import Woken
+from .request import ENDS_PAUSE, NEVER_REPLACED, Woken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .policy import Policy
     from .request import Options
 
 WAITER = f"{__path__[0]}/waiter"
@@ -28,7 +26,7 @@ LONGEST_GRACE = 10**9  # tenths of a second
 MOST_PATHS = 1024  # bytes
 
 
-def plan(options: "Options", policy: "Policy", *, has_child: bool, is_pid1: bool) -> list[int]:
+def plan(options: "Options", *, has_child: bool, is_pid1: bool) -> list[int]:
     """What the waiter has to do with each signal, as Init.act_on would; what takes thought wakes pyinit up.
 
     A stop signal does where it starts a clock, where it has to be noted when it came, because others are told than the
@@ -36,11 +34,11 @@ def plan(options: "Options", policy: "Policy", *, has_child: bool, is_pid1: bool
     """
     orders = [0]
     for signum in range(1, _signal.NSIG):
-        order = outgoing = policy.forwarded(signum) or 0
+        order = outgoing = options.forwarded(signum) or 0
         to_all = options.scope == "all" or not has_child
         if to_all and outgoing and not is_pid1:
             order |= WAKES
-        if policy.stops(signum):
+        if options.stops(signum):
             order |= STOPS
             if to_all or options.scope == "group" or options.kill_after is not None or outgoing not in NEVER_REPLACED:
                 order |= WAKES
@@ -75,70 +73,70 @@ def own_argv() -> tuple[list[str], int]:
     return argv, len(argv) - len(words) + 1
 
 
-def become_waiter(
-    argv: tuple[list[str], int],
-    script: str,
-    orders: list[int],
-    *,
-    role: int,
-    flags: int,
-    child: int,
-    group: int,
-    status: int = 0,
-    stop: int = 0,
-    grace: float = 0,
-) -> None:
-    """Become the waiter, which shows `argv`, as own_argv() returns it, and wakes up as `script`, an absolute path.
+class Waiter:
+    """The waiter that this process may become; the arguments are as in waiter.c, but `grace` in seconds."""
 
-    `orders` are for each signal; the others are as in waiter.c, but `grace` in seconds. Returns where that can't be
-    done.
-    """
-    own = sys.modules["pyinit"].__file__ or ""
-    needed = [sys.executable, script, sys.modules["encodings"].__file__ or "", own, own.replace("__init__.", "init.")]
-    paths = "\0".join([*needed, "", ""]).encode(errors="surrogateescape")
-    can_wake = all(path[:1] == "/" and posix.access(path, posix.R_OK) for path in needed)
-    if not can_wake or len(paths) > MOST_PATHS or len(orders) != SIGNALS or not exists(WAITER):
-        return
-    if is_locked(0):  # to close it, if only for a moment, would release the lock
-        return
-    try:
-        reader, writer = posix.pipe2(posix.O_CLOEXEC)
-    except OSError:  # EMFILE
-        return
-    stdin = -1
-    try:
-        if reader:  # else stdin is closed, and its place was free
-            stdin = posix.dup(0)
-        tenths = min(int(grace * 10), LONGEST_GRACE)
-        numbers = [role, flags, child, group, status, stop, tenths, argv[1], stdin]
-        posix.write(writer, _packed(4, numbers) + _packed(2, orders) + paths)
-        if reader:
-            posix.set_inheritable(stdin, True)
-            posix.dup2(reader, 0)
-        else:
-            posix.set_inheritable(0, True)
-        posix.execv(WAITER, argv[0])
-    except OSError:  # EMFILE; EACCES: mounted with noexec; ENOEXEC: another machine's
-        pass
-    if stdin >= 0:
-        posix.dup2(stdin, 0)
-    from .command import close
+    __slots__ = ("after", "argv", "before", "needed", "orders", "paths")
 
-    for fd in (writer, reader, stdin):
-        if fd >= 0:
-            close(fd)
+    def __init__(
+        self,
+        argv: tuple[list[str], int],
+        script: str,
+        orders: list[int],
+        *,
+        role: int,
+        flags: int,
+        status: int = 0,
+        stop: int = 0,
+        grace: float = 0,
+    ) -> None:
+        """It shows `argv`, as own_argv() returns it, and wakes up as `script`; `orders` are for each signal."""
+        own = sys.modules["pyinit"].__file__ or ""
+        encodings = sys.modules["encodings"].__file__ or ""
+        self.needed = [sys.executable, script, encodings, own, own.replace("__init__.", "init.")]
+        # As the file system has it: of a program that launches itself the encoding is the locale's.
+        self.paths = "\0".join([*self.needed, "", ""]).encode(sys.getfilesystemencoding(), "surrogateescape")
+        self.argv, position = argv
+        self.before = _packed(4, [role, flags])
+        self.after = _packed(4, [status, stop, min(int(grace * 10), LONGEST_GRACE), position])
+        self.orders = _packed(2, orders)
 
+    def is_possible(self) -> bool:
+        """Whether it was built, and can wake up again. Not where stdin is locked: to close it would release that."""
+        return (
+            all(path[:1] == "/" and posix.access(path, posix.R_OK) for path in self.needed)
+            and len(self.paths) <= MOST_PATHS
+            and len(self.orders) == 2 * SIGNALS
+            and exists(WAITER)
+            and not is_locked(0)
+        )
 
-def is_locked(fd: int) -> bool:
-    """Whether this process holds a POSIX lock on the file that `fd` is open for; see proc_pid_fdinfo(5)."""
-    try:
-        info = posix.open(f"/proc/self/fdinfo/{fd}", posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        return b" POSIX " in posix.read(info, 65536)
-    finally:
-        posix.close(info)
+    def become(self, child: int, group: int) -> None:
+        """Become the waiter for the main child, and the group that it was started in. Returns where that can't be."""
+        try:
+            reader, writer = posix.pipe2(posix.O_CLOEXEC)
+        except OSError:  # EMFILE
+            return
+        stdin, survives = -1, False
+        try:
+            if reader:  # else stdin is closed, and its place was free
+                stdin, survives = posix.dup(0), posix.get_inheritable(0)
+            parts = self.before, _packed(4, [child, group]), self.after, _packed(4, [stdin]), self.orders, self.paths
+            posix.write(writer, b"".join(parts))
+            if reader:
+                posix.set_inheritable(stdin, True)
+                posix.dup2(reader, 0)
+            else:
+                posix.set_inheritable(0, True)
+            posix.execv(WAITER, self.argv)
+        except OSError:  # EMFILE; EACCES: mounted with noexec; ENOEXEC: another machine's
+            pass
+        finally:
+            if stdin >= 0:
+                posix.dup2(stdin, 0, survives)
+                posix.close(stdin)
+            posix.close(reader)
+            posix.close(writer)
 
 
 def exists(path: str) -> bool:
@@ -148,6 +146,38 @@ def exists(path: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def inheritable() -> list[int]:
+    """The descriptors above 2 that survive execve(2), as those do that pyinit was started with.
+
+    Without /proc as far as 4096.
+    """
+    try:
+        fds = [int(name) for name in posix.listdir("/proc/self/fd")]
+    except OSError:
+        fds = list(range(min(posix.sysconf("SC_OPEN_MAX"), 4096)))
+    return [fd for fd in fds if fd > 2 and is_inheritable(fd)]
+
+
+def is_inheritable(fd: int) -> bool:
+    """Whether `fd` is open, and survives execve(2)."""
+    try:
+        return posix.get_inheritable(fd)
+    except OSError:
+        return False
+
+
+def is_locked(fd: int) -> bool:
+    """Whether this process holds a POSIX lock on the file that `fd` is open for; see proc_pid_fdinfo(5)."""
+    try:
+        info = posix.open(f"/proc/self/fdinfo/{fd}", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return b" POSIX " in posix.read(info, 4096)
+    finally:
+        posix.close(info)
 
 
 def _packed(size: int, numbers: list[int]) -> bytes:

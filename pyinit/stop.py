@@ -16,8 +16,9 @@ monotonic(3), and do what the phase asks for.
 
 import _signal
 
+from .request import GRACE
+
 RUNNING, ASKED, WAITING, DRAINING, KILLING = "running", "asked", "waiting", "draining", "killing"
-GRACE = 5.0  # seconds, where --grace does not say otherwise
 LAST_CALL = 1.0  # seconds before the deadline
 
 

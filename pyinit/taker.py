@@ -101,29 +101,16 @@ def wait_for_signal(deadline: float | None) -> "_signal.struct_siginfo | None":
 
 
 def close_inherited(keep: set[int | None]) -> None:
-    """Close every inheritable descriptor above 2 that is not in `keep`; without /proc by number, as far as 4096.
+    """Close what pyinit was started with and does not need, unless it is in `keep`.
 
     But for a file with a POSIX lock that pyinit has inherited: to close it would release the lock. See F_SETLK in
     fcntl(2).
     """
-    try:
-        fds = [int(name) for name in posix.listdir("/proc/self/fd")]
-    except OSError:
-        fds = list(range(min(posix.sysconf("SC_OPEN_MAX"), 4096)))
-    for fd in fds:
-        if fd > 2 and fd not in keep and is_inheritable(fd):
-            from .rest import is_locked
+    from .rest import inheritable, is_locked
 
-            if not is_locked(fd):
-                close(fd)
-
-
-def is_inheritable(fd: int) -> bool:
-    """Whether this descriptor is open, and survives an exec, as those do that pyinit was started with."""
-    try:
-        return posix.get_inheritable(fd)
-    except OSError:
-        return False
+    for fd in inheritable():
+        if fd not in keep and not is_locked(fd):
+            close(fd)
 
 
 def set_name() -> None:

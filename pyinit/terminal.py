@@ -22,7 +22,7 @@ from .jobs import (
     STOP_SIGNAL,
     step,
 )
-from .policy import FROM_TERMINAL, KEYS, SUSPEND_SIGNALS
+from .request import FROM_TERMINAL, KEYS, SUSPEND_SIGNALS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

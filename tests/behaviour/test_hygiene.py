@@ -221,8 +221,8 @@ def imported(mode: Mode, *words: str) -> set[str]:
 def test_a_plain_start_as_pid_1_imports_what_it_needs_and_nothing_else() -> None:
     need_root()
     added = imported("pid1", str(PYINIT), "--", "/bin/true") - imported("pid1", "-c", "")
-    own = {"pyinit", "pyinit.cli", "pyinit.command", "pyinit.init", "pyinit.log", "pyinit.policy"}
-    own |= {"pyinit.reaper", "pyinit.receivers", "pyinit.request", "pyinit.stop", "pyinit.taker"}
+    own = {"pyinit", "pyinit.cli", "pyinit.command", "pyinit.init", "pyinit.log"}
+    own |= {"pyinit.reaper", "pyinit.receivers", "pyinit.request", "pyinit.rest", "pyinit.stop", "pyinit.taker"}
     assert added == own
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from pyinit.policy import Policy
 from pyinit.request import Options, Woken
 from pyinit.rest import IF_SENT, STOPS, WAKES, plan, plan_of_launcher
 
@@ -13,8 +12,7 @@ HUP, INT, QUIT, TERM, CHLD = signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signa
 
 
 def planned(*, has_child: bool = True, is_pid1: bool = True, **given: Any) -> list[int]:
-    options = Options(**given)
-    return plan(options, Policy(options.rewrites, options.remapped), has_child=has_child, is_pid1=is_pid1)
+    return plan(Options(**given), has_child=has_child, is_pid1=is_pid1)
 
 
 def test_every_signal_is_delivered_as_it_is_and_stop_signals_are_remembered() -> None:

@@ -4,7 +4,8 @@ import signal
 
 import pytest
 
-from pyinit.stop import ASKED, DRAINING, GRACE, KILLING, RUNNING, WAITING, Stop
+from pyinit.request import GRACE
+from pyinit.stop import ASKED, DRAINING, KILLING, RUNNING, WAITING, Stop
 
 TERM, INT, QUIT = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT
 

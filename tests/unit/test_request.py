@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from pyinit.policy import Policy
+from pyinit.request import Options
 from pyinit.signals import describe, signal_name, signal_number
 
 NAMES = {
@@ -105,40 +105,40 @@ def test_names_in_messages_are_the_usual_ones() -> None:
 
 @pytest.mark.parametrize("signum", sorted(signal.valid_signals()))
 def test_a_signal_is_forwarded_as_it_is(signum: int) -> None:
-    assert Policy().forwarded(signum) == signum
+    assert Options().forwarded(signum) == signum
 
 
 def test_a_rewritten_signal_is_forwarded_as_the_other_and_only_once() -> None:
-    policy = Policy(rewrites={15: 3, 3: 15, 1: 0})
-    assert [policy.forwarded(signum) for signum in (15, 3, 1, 2)] == [3, 15, None, 2]
+    options = Options(rewrites={15: 3, 3: 15, 1: 0})
+    assert [options.forwarded(signum) for signum in (15, 3, 1, 2)] == [3, 15, None, 2]
 
 
 def test_a_signal_stops_the_command_by_what_came_or_by_what_goes() -> None:
-    policy = Policy()
-    assert [signum for signum in sorted(signal.valid_signals()) if policy.stops(signum)] == [2, 3, 15]
-    policy = Policy(rewrites={1: 15, 15: 10})
-    assert [signum for signum in sorted(signal.valid_signals()) if policy.stops(signum)] == [1, 2, 3, 15]
+    options = Options()
+    assert [signum for signum in sorted(signal.valid_signals()) if options.stops(signum)] == [2, 3, 15]
+    options = Options(rewrites={1: 15, 15: 10})
+    assert [signum for signum in sorted(signal.valid_signals()) if options.stops(signum)] == [1, 2, 3, 15]
 
 
 def test_what_is_dropped_stops_nothing() -> None:
-    policy = Policy(rewrites={15: 0})
-    assert [signum for signum in sorted(signal.valid_signals()) if policy.stops(signum)] == [2, 3]
+    options = Options(rewrites={15: 0})
+    assert [signum for signum in sorted(signal.valid_signals()) if options.stops(signum)] == [2, 3]
 
 
 @pytest.mark.parametrize("code", range(256))
 def test_an_exit_status_is_passed_on(code: int) -> None:
-    assert Policy().exit_status(code << 8) == code
+    assert Options().exit_status(code << 8) == code
 
 
 @pytest.mark.parametrize("signum", sorted(signal.valid_signals()))
 def test_a_deadly_signal_is_128_and_its_number_with_or_without_a_core(signum: int) -> None:
-    assert Policy().exit_status(signum) == 128 + signum
-    assert Policy().exit_status(signum | 0x80) == 128 + signum
+    assert Options().exit_status(signum) == 128 + signum
+    assert Options().exit_status(signum | 0x80) == 128 + signum
 
 
 def test_a_remapped_status_becomes_0() -> None:
-    policy = Policy(remapped=frozenset({3, 143}))
-    assert [policy.exit_status(status) for status in (3 << 8, 15, 4 << 8, 9)] == [0, 0, 4, 137]
+    options = Options(remapped=frozenset({3, 143}))
+    assert [options.exit_status(status) for status in (3 << 8, 15, 4 << 8, 9)] == [0, 0, 4, 137]
 
 
 def test_an_end_is_told_in_words() -> None:
