@@ -11,6 +11,9 @@ SERVER_PACKAGES := redis-server nginx-light postgresql nodejs
 ENGINE_PACKAGES := docker.io podman runc conmon debootstrap iproute2
 # What is about neither the terminal, where it never rests, nor the rest.
 PLAIN_TESTS := tests/behaviour $(foreach name,job suspend same_job terminal launcher_terminal rest,--ignore-glob=*/test_$(name)*)
+# What a program that launches itself does as the command does, but for what is said of the command line, and its start.
+ITSELF_TESTS := $(foreach name,signals status scope orphans stop terminal job_control job_keys suspend,tests/behaviour/test_$(name).py)
+ITSELF_BUT := launcher or namespace or pause or moment_of_the_start or between_the_fork or command_that_was_killed
 SOURCES := $(wildcard pyinit/*.py pyinit/waiter.* pyinit/bin/*) setup.cfg pyproject.toml
 
 .PHONY: demo test faults lint bench clean
@@ -18,9 +21,10 @@ SOURCES := $(wildcard pyinit/*.py pyinit/waiter.* pyinit/bin/*) setup.cfg pyproj
 demo: $(VENV)/pyinit
 	@$(VENV)/bin/python -m tests.demo
 
-test: $(VENV)/pyinit $(VENV)/plain $(VENV)/tools lint
+test: $(VENV)/pyinit $(VENV)/plain $(VENV)/itself $(VENV)/tools lint
 	$(call packages,$(TEST_PACKAGES) $(SERVER_PACKAGES) $(ENGINE_PACKAGES))
 	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/plain/bin/pyinit $(VENV)/bin/python -m pytest $(PLAIN_TESTS) $(PYTEST_OPTIONS)
+	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/itself/pyinit $(VENV)/bin/python -m pytest $(ITSELF_TESTS) -k "not ($(ITSELF_BUT))" $(PYTEST_OPTIONS)
 	$(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
 
 faults: $(VENV)/pyinit $(VENV)/tools
@@ -56,6 +60,13 @@ $(VENV)/plain: $(VENV)/pyinit
 	CC=false $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-warn-script-location --ignore-installed --no-deps --prefix $@ .
 	cp $(VENV)/lib/python3*/site-packages/_prctl* $@/lib/python3*/site-packages/
 	rm -rf build *.egg-info
+	touch $@
+
+# Not pyinit, but a program that launches itself.
+$(VENV)/itself: $(VENV)/bin/python tests/behaviour/itself.py
+	mkdir -p $@
+	(echo '#!$(CURDIR)/$(VENV)/bin/python'; cat tests/behaviour/itself.py) > $@/pyinit
+	chmod +x $@/pyinit
 	touch $@
 
 $(VENV)/tools: $(VENV)/bin/python tests/requirements.txt

@@ -74,7 +74,12 @@ def state_of(pid: int) -> str:
 
 def settled(pid: int) -> None:
     """Wait until pyinit rests: it has let go of what it inherited, loaded what it may need, and waits without end."""
-    wait_until(lambda: waits_for_ever(pid) and status_of(pid).get("Name") == "pyinit", "rest")
+    wait_until(lambda: rests(pid), "rest")
+
+
+def rests(pid: int) -> bool:
+    """Whether it waits without end, and has the name that it takes when it has let go of everything."""
+    return waits_for_ever(pid) and status_of(pid).get("Name") == "pyinit"
 
 
 def waits_for_ever(pid: int) -> bool:

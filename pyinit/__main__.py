@@ -1,0 +1,15 @@
+"""`python -m pyinit`: starts the script anew, in an isolated interpreter."""
+
+import posix
+import sys
+
+from .command import restore_locale
+from .program import FLAGS, SCRIPT
+from .request import OWN_ERROR
+
+try:
+    restore_locale()
+    posix.execv(sys.executable, [sys.executable, FLAGS, SCRIPT, *sys.argv[1:]])
+except OSError as error:
+    print(f"pyinit: cannot start {sys.executable} {SCRIPT}: {error.strerror}", file=sys.stderr)
+    posix._exit(OWN_ERROR)

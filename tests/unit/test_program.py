@@ -1,0 +1,69 @@
+"""The arguments of pyinit.launch() as options of the command, and what the one table says of them."""
+
+import signal
+from typing import Any
+
+import pytest
+
+import pyinit
+from pyinit.program import checked, option_words
+from pyinit.request import Options
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, []),
+        ({"scope": None, "wait_all": False, "verbose": 0, "remap_exit": (), "rewrite": {}}, []),
+        ({"wait_all": True, "warn_on_reap": True}, ["--wait-all", "--warn-on-reap"]),
+        ({"verbose": 2}, ["--verbose", "--verbose"]),
+        ({"verbose": True, "wait_all": 1, "warn_on_reap": 0}, ["--verbose", "--wait-all"]),
+        ({"grace": 0}, ["--grace=0"]),
+        ({"grace": 0.1 + 0.2}, ["--grace=0.3"]),
+        ({"kill_after": 100.0}, ["--kill-after=100"]),
+        ({"rewrite": {"TERM": "QUIT", "HUP": 0}}, ["--rewrite=TERM:QUIT", "--rewrite=HUP:0"]),
+        ({"rewrite": {signal.SIGTERM: signal.SIGQUIT}}, ["--rewrite=15:3"]),
+        ({"remap_exit": range(3)}, ["--remap-exit=0", "--remap-exit=1", "--remap-exit=2"]),
+        ({"parent_death_signal": signal.SIGTERM}, ["--parent-death-signal=15"]),
+        ({"json_status_fd": 0}, ["--json-status-fd=0"]),
+    ],
+    ids=str,
+)
+def test_arguments_become_words(given: dict[str, Any], words: list[str]) -> None:
+    assert option_words(given) == words
+
+
+def test_the_calls_that_the_readme_has_are_well_typed_and_do_nothing_here() -> None:
+    assert not pyinit.launch()
+    assert not pyinit.launch(kill_after=8, rewrite={"TERM": "QUIT", "HUP": 0}, remap_exit=(143,))
+    assert not pyinit.launch(rewrite={signal.SIGTERM: signal.SIGQUIT}, remap_exit=range(3), scope="group")
+
+
+@pytest.mark.parametrize("given", [{"remap_exit": "143"}, {"rewrite": "TERM:QUIT"}])
+def test_a_string_is_no_collection(given: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="is no str"):
+        option_words(given)
+
+
+@pytest.fixture(autouse=True)
+def _no_options_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PYINIT_OPTIONS", "TINI_VERBOSITY", "TINI_KILL_PROCESS_GROUP", "DUMB_INIT_DEBUG", "DUMB_INIT_SETSID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_without_any_option_there_is_nothing_to_read() -> None:
+    assert vars(checked([])) == vars(Options())
+
+
+def test_those_in_the_environment_are_read_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYINIT_OPTIONS", "--grace 7 -k 9")
+    options = checked(["--grace=8"])
+    assert (options.grace, options.kill_after) == (8, 9)
+    monkeypatch.setenv("TINI_KILL_PROCESS_GROUP", "")
+    assert checked([]).scope == "group"
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf"), 1e12])
+def test_a_time_that_is_none_is_a_value_error(seconds: float) -> None:
+    with pytest.raises(ValueError, match=r"--grace .*: a time is a number of seconds"):
+        checked(option_words({"grace": seconds}))
