@@ -19,6 +19,8 @@ REPOSITORY = Path(__file__).parents[2]
 DOCKERFILE = REPOSITORY / "Dockerfile.example"
 BASE = "pyinit-base"
 BUILD_STAGE = "pyinit-build-stage"
+SERVERS = "pyinit-servers"  # BASE with what tests/servers/programs.py takes from PyPI
+SERVER_PACKAGES = ("celery", "django", "gunicorn", "uvicorn")
 SUITE = "bookworm"
 TOOLS = ("dockerd", "docker", "debootstrap", "setpriv", "unshare", "ip")  # that it and the engine need
 PACKAGES = (
@@ -35,7 +37,7 @@ UNNEEDED = ("var/cache/apt/archives", "usr/share/doc", "usr/share/man", "usr/sha
 
 
 def load(docker: Docker) -> None:
-    """Give the engine the images BASE and BUILD_STAGE, from the cache or, the first time, from the network."""
+    """Give the engine the images BASE, BUILD_STAGE and SERVERS, from the cache or, the first time, from the network."""
     archive = cache() / f"{key()}.tar"
     with open(archive.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # of two suites that start at once, one makes it and the other waits
@@ -43,7 +45,7 @@ def load(docker: Docker) -> None:
             unfinished = archive.with_suffix(".unfinished")
             with Docker(online=True) as maker:
                 make(maker)
-                maker("save", "--output", str(unfinished), BASE, BUILD_STAGE)
+                maker("save", "--output", str(unfinished), BASE, BUILD_STAGE, SERVERS)
             unfinished.rename(archive)
     docker("load", "--quiet", "--input", str(archive))
 
@@ -63,7 +65,7 @@ def key() -> str:
 
 
 def make(docker: Docker) -> None:
-    """Make BASE by debootstrap and, from it, BUILD_STAGE by the real Dockerfile.example."""
+    """Make BASE by debootstrap and, from it, BUILD_STAGE by the real Dockerfile.example, and SERVERS by pip."""
     root = Path(tempfile.mkdtemp(prefix="pyinit-base-"))
     try:
         command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(root)]
@@ -82,6 +84,8 @@ def make(docker: Docker) -> None:
     finally:
         shutil.rmtree(root, ignore_errors=True)
     build(docker, BUILD_STAGE, "--target=build", "--network=host")
+    install = f"RUN python3 -m pip install --no-cache-dir --break-system-packages {' '.join(SERVER_PACKAGES)}"
+    docker("build", "--network=host", "--tag", SERVERS, "-", text=f"FROM {BASE}\n{install}\n")
 
 
 def build(docker: Docker, name: str, *options: str) -> str:
