@@ -1,4 +1,4 @@
-"""7. In Docker: `docker run --rm IMAGE true` end to end, with the image of Dockerfile.example and the tests' engine."""
+"""7. In Docker: `docker run --rm IMAGE`, with `true` and with a Python program, by the image of Dockerfile.example."""
 
 import os
 import shutil
@@ -10,9 +10,11 @@ from tests.engines.engine import Docker
 
 from .cell import CHILD, CellError, Lab, succeeded
 from .contenders import NOTHING, PYINIT
+from .program import LAUNCH
 from .samples import Measure, Results, interleaved
 
 WALL = Measure(7, "docker run --rm IMAGE true", "ms")
+PROGRAM = Measure(7, "docker run --rm IMAGE python3 -c 'print(1)'", "ms")
 BUILT_IN = "docker --init"
 
 
@@ -32,12 +34,17 @@ def run(lab: Lab, results: Results, rounds: int) -> None:
 
 def _measure(lab: Lab, results: Results, engine: Docker, image: str, rounds: int) -> None:
     start = engine.client("run", "--rm", "--network=none")
+    python = [*start, "--entrypoint=python3"]
     jobs = [
-        (NOTHING, [*start, "--entrypoint=true", image]),
-        (BUILT_IN, [*start, "--init", "--entrypoint=true", image]),
-        (PYINIT, [*start, image, "true"]),
+        (WALL, NOTHING, [*start, "--entrypoint=true", image]),
+        (WALL, BUILT_IN, [*start, "--init", "--entrypoint=true", image]),
+        (WALL, PYINIT, [*start, image, "true"]),
+        (PROGRAM, NOTHING, [*python, image, "-c", "print(1)"]),
+        (PROGRAM, BUILT_IN, [*python, "--init", image, "-c", "print(1)"]),
+        (PROGRAM, PYINIT, [*start, image, "python3", "-c", "print(1)"]),
+        (PROGRAM, LAUNCH, [*python, image, "-c", "import pyinit; pyinit.launch(); print(1)"]),
     ]
-    for name, words in interleaved(jobs, rounds):
+    for measure, name, words in interleaved(jobs, rounds):
         with lab.cell(CHILD, words) as cell:
             finish = succeeded(cell.finish(), name)
-        results.add(WALL, CHILD, name, (finish.end - finish.begin) / 1e6)
+        results.add(measure, CHILD, name, (finish.end - finish.begin) / 1e6)

@@ -16,6 +16,7 @@ TITLES = {
     6: "Launcher",
     7: "In Docker",
     8: "As work grows, by the number of living orphans",
+    9: "A Python program",
 }
 HEAD = "median (distance between the quartiles); the last column is pyinit's median / the best peer's"
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from . import forward, growth, reap, rest, start, stop
+from . import forward, growth, program, reap, rest, start, stop
 from .contenders import FLOOR, NOTHING, PEERS, PID1, PYINIT, ROLES
 from .samples import Measure, Results, Spread
 
@@ -37,7 +37,7 @@ def verdicts(results: Results) -> list[Verdict]:
         found += _beside(results, role, "RSS < the best's", rest.RSS, _below)
         found += _beside(results, role, "stopping ≤ the best's, within the noise", stop.ALONE, _at_most)
         found += _linear(results, role)
-    return found
+    return found + _program(results)
 
 
 def _start(results: Results) -> list[Verdict]:
@@ -48,6 +48,20 @@ def _start(results: Results) -> list[Verdict]:
         if own and floor and nothing:
             ratio = own.median / (floor.median + nothing.median)
             found.append(Verdict("start ≤ 1.35 x (python3 -I -S + true)", role, f"{ratio:.2f} x", ratio <= 1.35))
+    return found
+
+
+def _program(results: Results) -> list[Verdict]:
+    alone, own = results.of(program.FIRST, PID1, NOTHING), results.of(program.FIRST, PID1, program.LAUNCH)
+    found = []
+    if alone and own:
+        added = own.median - alone.median
+        found.append(Verdict("launch() adds at most 1.5 ms to the first line", PID1, f"{added:.1f} ms", added <= 1.5))
+    for measure in (program.OWN_PRIVATE, program.OWN_RSS, program.STOP):
+        own, tini = results.of(measure, PID1, program.LAUNCH), results.of(measure, PID1, TINI)
+        if own and tini:
+            text = f"launch(): {measure.name} ≤ tini's, within the noise"
+            found.append(Verdict(text, PID1, *_at_most(own, tini)))
     return found
 
 
