@@ -159,32 +159,11 @@ class Audience:
     def heads(self, left: "dict[int, Process]", deaf: "set[Birth]", now: float) -> "list[Process]":
         """Who is to be told: who has not been, is left to nobody but the `deaf`, and waits for no end of file."""
         untold = [process for process in left.values() if process.birth not in self.told]
-        pipes = {process.pid: processes.pipe_on_stdin(process.pid) for process in untold}
-        readers = {pid: pipe for pid, pipe in pipes.items() if pipe not in ("", self.own_stdin)}
-        written = {pid: processes.pipes_written_by(pid) for pid in left} if readers else {}
-        guardians = telling.guardians(left, deaf)
-        # A reader is going when its input ends, and so it is nobody's guardian where its own children write that.
-        aside = {
-            left[reader].birth
-            for reader, pipe in readers.items()
-            if any(pid != reader and guardians[pid] == reader and pipe in (written[pid] or ()) for pid in written)
-        }
-        if aside:
-            guardians = telling.guardians(left, deaf | aside)
-        heads = [process for process in untold if guardians[process.pid] == process.pid]
-        if not readers:
-            return heads
-        writers: dict[int, set[str] | None] = {}
-        for pid, mine in written.items():
-            others = writers.get(guardians[pid], set())
-            writers[guardians[pid]] = None if mine is None or others is None else mine | others
-        readers = {process.pid: readers[process.pid] for process in heads if process.pid in readers}
-        going = [pid for pid in writers if pid not in readers and left[pid].birth not in deaf]
-        alone = telling.without_writer(readers, writers)
+        readers, written = processes.pipes(left, untold, self.own_stdin)
+        heads, alone, writers = telling.heads(left, untold, deaf, readers, written)
         self.ended_input = {pid: self.ended_input.get(pid, now) for pid in alone}
         ending = {pid for pid, since in self.ended_input.items() if now < since + LOOK_AGAIN}
-        waiting = ending | telling.wait_for_end_of_file(readers, writers, ending.union(going))
-        return [process for process in heads if process.pid not in waiting]
+        return telling.without_waiting(heads, left, deaf, readers, writers, ending)
 
     def is_out_of_reach(self, process: "Process") -> bool:
         """Whether it was told in vain."""

@@ -11,9 +11,11 @@ from time import CLOCK_BOOTTIME, clock_gettime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
 IGNORED_BY_DEFAULT = (_signal.SIGCHLD, _signal.SIGCONT, _signal.SIGURG, _signal.SIGWINCH)
+# Those of /proc/PID/status that somebody looks at.
+FIELDS = frozenset({b"Name", b"State", b"Uid", b"NSpid", b"ShdPnd", b"SigBlk", b"SigIgn", b"SigCgt"})
 MOST_WALKS = 100  # where what forks runs as another user and cannot be stopped
 
 
@@ -28,14 +30,15 @@ class Process:
     to 31, bit 0 is signal 1.
     """
 
-    __slots__ = ("blocked", "caught", "group", "ignored", "parent", "pid", "started", "state", "threads")
+    __slots__ = ("blocked", "caught", "flags", "group", "ignored", "parent", "pid", "started", "state", "threads")
 
     def __init__(self, pid: int, fields: list[bytes]) -> None:
         self.pid = pid
         self.state, self.parent = _state_and_parent_in(pid, fields)
-        self.group = self.threads = self.started = self.blocked = self.ignored = self.caught = 0
+        self.group = self.flags = self.threads = self.started = self.blocked = self.ignored = self.caught = 0
         if len(fields) > 31:
-            self.group, self.threads, self.started = int(fields[2]), int(fields[17]), int(fields[19])
+            self.group, self.flags, self.threads = int(fields[2]), int(fields[6]), int(fields[17])
+            self.started = int(fields[19])
             self.blocked, self.ignored, self.caught = int(fields[29]), int(fields[30]), int(fields[31])
 
     @property
@@ -56,7 +59,7 @@ class Process:
         kernel does not show them as blocked. See sigwaitinfo(2). As it may begin or end to wait, look more than once.
         """
         for _ in range(3):
-            if self.blocks(signum) or b"sigtimedwait" in (_read(f"/proc/{self.pid}/wchan") or b""):
+            if self.blocks(signum) or waits_for_signals(self.pid):
                 return True
             now = process(self.pid)
             self.blocked, self.state = now.blocked, now.state
@@ -125,7 +128,7 @@ def descends(pid: int) -> bool:
 def with_inner_pid(pid: int) -> int:
     """The descendant that calls itself `pid` in a PID namespace below this one; 0 where there is none."""
     for descendant in descendants():
-        if _status(descendant).get(b"NSpid", [])[1:][-1:] == [b"%d" % pid]:
+        if status(descendant).get(b"NSpid", [])[1:][-1:] == [b"%d" % pid]:
             return descendant
     return 0
 
@@ -261,20 +264,80 @@ def is_out_of_reach(target: Process, signum: int) -> bool:
         return True
     except ProcessLookupError:
         return False
-    pids = _status(target.pid).get(b"NSpid", [])
+    pids = status(target.pid).get(b"NSpid", [])
     return len(pids) > 1 and pids[-1] == b"1" and not (target.catches(signum) or target.blocks(signum))
 
 
 def holds_off(target: Process, signum: int) -> bool:
     """Whether `signum` has come to `target`, which blocks it."""
-    pending = _status(target.pid).get(b"ShdPnd", [b"0"])[0]
+    pending = status(target.pid).get(b"ShdPnd", [b"0"])[0]
     return target.blocks(signum) and bool(int(pending, 16) >> (signum - 1) & 1)
 
 
-def _status(pid: int) -> dict[bytes, list[bytes]]:
-    """The fields of /proc/PID/status; none where it cannot be read."""
-    lines = (_read(f"/proc/{pid}/status") or b"").splitlines()
-    return {name: value.split() for name, _, value in (line.partition(b":") for line in lines)}
+def status(pid: int) -> dict[bytes, list[bytes]]:
+    """FIELDS of /proc/PID/status; none where it cannot be read."""
+    return _fields(f"/proc/{pid}/status")
+
+
+def _fields(path: str) -> dict[bytes, list[bytes]]:
+    found = {}
+    for line in (_read(path) or b"").splitlines():
+        name, _, value = line.partition(b":")
+        if name in FIELDS:
+            found[name] = value.split()
+    return found
+
+
+def namespace(pid: int) -> str:
+    """The PID namespace of `pid`, as `pid:[4026531836]`; "" where it may not be seen. See pid_namespaces(7)."""
+    try:
+        return posix.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return ""
+
+
+def words(pid: int) -> list[str]:
+    """The words of its command; none where it has none, as a zombie."""
+    line = _read(f"/proc/{pid}/cmdline", long=True) or b""
+    return line.rstrip(b"\0").decode(errors="replace").split("\0") if line else []
+
+
+def environment(pid: int) -> dict[bytes, bytes]:
+    """The environment that it was started with; none where that may not be seen."""
+    block = _read(f"/proc/{pid}/environ", long=True) or b""
+    return {name: value for name, _, value in (entry.partition(b"=") for entry in block.split(b"\0"))}
+
+
+def signalfd_mask(pid: int) -> int:
+    """The signals that `pid` takes by signalfd(2); 0 where its descriptors may not be seen."""
+    mask = 0
+    try:
+        for fd in posix.listdir(f"/proc/{pid}/fd"):
+            if posix.readlink(f"/proc/{pid}/fd/{fd}") == "anon_inode:[signalfd]":
+                info = _read(f"/proc/{pid}/fdinfo/{fd}") or b""
+                mask |= int(info.rpartition(b"sigmask:")[2] or b"0", 16)
+    except OSError:
+        pass
+    return mask
+
+
+def waits_for_signals(pid: int, task: int | None = None) -> bool:
+    """Whether it is, or one of its threads, in sigtimedwait(2), as far as that may be seen."""
+    return b"sigtimedwait" in where_it_waits(pid, task)
+
+
+def where_it_waits(pid: int, task: int | None = None) -> bytes:
+    """The function of the kernel that it waits in; `0` or nothing where that may not be seen. See proc_pid_wchan(5)."""
+    return _read(f"/proc/{pid}/wchan" if task is None else f"/proc/{pid}/task/{task}/wchan") or b""
+
+
+def threads(pid: int) -> "dict[int, dict[bytes, list[bytes]]]":
+    """The status of each of its threads, by TID."""
+    try:
+        tasks = [int(name) for name in posix.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return {}
+    return {task: _fields(f"/proc/{pid}/task/{task}/status") for task in tasks}
 
 
 def pipe_on_stdin(pid: int) -> str:
@@ -284,6 +347,15 @@ def pipe_on_stdin(pid: int) -> str:
     except OSError:
         return ""
     return target if target.startswith("pipe:") else ""
+
+
+def pipes(
+    left: "Mapping[int, Process]", untold: "Iterable[Process]", own_stdin: str
+) -> "tuple[dict[int, str], dict[int, set[str] | None]]":
+    """Who of the `untold` reads its stdin from a pipe that is not `own_stdin`, and what all who are `left` write to."""
+    found = {process.pid: pipe_on_stdin(process.pid) for process in untold}
+    readers = {pid: pipe for pid, pipe in found.items() if pipe not in ("", own_stdin)}
+    return readers, {pid: pipes_written_by(pid) for pid in left} if readers else {}
 
 
 def pipes_written_by(pid: int) -> "set[str] | None":

@@ -29,6 +29,51 @@ def was_told(process: "Process", scope: str, group: int, signum: int, when: "Bir
     return not process.ignores(signum) or process.may_take(signum) or process.state == "R"
 
 
+def heads(
+    left: "Mapping[int, Process]",
+    untold: "Collection[Process]",
+    deaf: "Collection[Birth]",
+    readers: "Mapping[int, str]",
+    written: "Mapping[int, Collection[str] | None]",
+) -> "tuple[list[Process], set[int], dict[int, Collection[str] | None]]":
+    """Those of the `untold` who are left to nobody but the `deaf`; who of them reads what nobody writes; the writers.
+
+    `readers` and `written` are the pipes of processes, as processes.pipes() returns them; the writers are guardians, as
+    in wait_for_end_of_file().
+    """
+    found = guardians(left, deaf)
+    # A reader is going when its input ends, and so it is nobody's guardian where its own children write that.
+    aside = {
+        left[reader].birth
+        for reader, pipe in readers.items()
+        if any(pid != reader and found[pid] == reader and pipe in (written[pid] or ()) for pid in written)
+    }
+    if aside:
+        found = guardians(left, {*deaf, *aside})
+    heads = [process for process in untold if found[process.pid] == process.pid]
+    writers: dict[int, Collection[str] | None] = {}
+    for pid, mine in written.items():
+        others = writers.get(found[pid], ())
+        writers[found[pid]] = None if mine is None or others is None else {*mine, *others}
+    reading = {process.pid: readers[process.pid] for process in heads if process.pid in readers}
+    return heads, without_writer(reading, writers), writers
+
+
+def without_waiting(
+    heads: "Collection[Process]",
+    left: "Mapping[int, Process]",
+    deaf: "Collection[Birth]",
+    readers: "Mapping[int, str]",
+    writers: "Mapping[int, Collection[str] | None]",
+    ending: "Collection[int]",
+) -> "list[Process]":
+    """The `heads` but for those who wait for the end of their input; for the `ending` it has just come."""
+    reading = {process.pid: readers[process.pid] for process in heads if process.pid in readers}
+    going = [pid for pid in writers if pid not in reading and left[pid].birth not in deaf]
+    waiting = wait_for_end_of_file(reading, writers, {*ending, *going}).union(ending)
+    return [process for process in heads if process.pid not in waiting]
+
+
 def guardians(everyone: "Mapping[int, Process]", deaf: "Collection[Birth]") -> dict[int, int]:
     """By PID, whom each process is left to: the uppermost of itself and those above it who will go."""
     return {pid: _guardian(process, everyone, deaf).pid for pid, process in everyone.items()}
