@@ -1,0 +1,284 @@
+"""What keeps a PID namespace from stopping, or fills it up: what follows from what was read from /proc.
+
+Called by ps. What is found must be true: where /proc cannot tell nothing is said, and what does not last is none.
+"""
+
+import signal
+from collections.abc import Iterable
+from time import sleep
+from typing import NamedTuple
+
+from . import processes
+from .members import MOST_ROUNDS, Member, again, init_of, pyinit, rounds
+from .processes import IGNORED_BY_DEFAULT
+from .request import NEVER_REPLACED
+from .signals import signal_name, signal_number
+
+SHELLS = ("sh", "dash", "bash", "ash", "hush", "zsh", "ksh", "mksh", "fish")
+# Inits that forward to their child alone, unless they are told otherwise, and leave when it has ended.
+TO_THE_CHILD = ("tini", "tini-static", "docker-init", "catatonit")
+INITS = (*TO_THE_CHILD, "dumb-init", "pyinit")
+UNCATCHABLE = (signal.SIGKILL, signal.SIGSTOP)
+STOPPING = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGSTOP)
+INSTEAD = (signal.SIGINT, signal.SIGQUIT)  # other signals that end many a server well
+MOST_NAMED = 8  # in one line
+LOOKS, APART = 5, 0.1  # how often a problem must be seen, and the seconds between: masks change for moments
+
+CAUGHT, IGNORED, BLOCKED, TAKEN, DROPPED = "caught", "ignored", "blocked", "taken", "dropped"
+ENDS, STOPS, ENDED, UNKNOWN = "ends it", "stops it", "-", "?"
+
+
+class Finding(NamedTuple):
+    """What was found, what to do about it, and whom it is about; `kind` is for machines.
+
+    What is no problem is told all the same: whom pyinit would tell.
+    """
+
+    kind: str
+    text: str
+    advice: str
+    pids: tuple[int, ...]
+    is_problem: bool = True
+
+
+def effect(member: Member, signum: int) -> str:
+    """What the signal does to a process, as far as /proc tells; see signal(7), pid_namespaces(7)."""
+    bit = 1 << (signum - 1)
+    if member.state in "ZX" and member.threads <= 1:
+        return ENDED
+    if signum not in UNCATCHABLE:
+        if member.caught & bit:
+            return CAUGHT
+        if member.taken & member.blocked & bit or (member.waits and not member.blocked & bit):
+            return TAKEN
+        if not member.is_seen:  # it may take it by sigwait or a signalfd
+            return UNKNOWN
+        if member.blocked & bit:
+            return BLOCKED
+        if member.ignored & bit or signum in IGNORED_BY_DEFAULT:
+            return IGNORED
+        if member.is_init:
+            return DROPPED
+    return STOPS if signum in STOPPING else ENDS
+
+
+def lasting(group: dict[int, Member], signum: int) -> list[Finding]:
+    """What is to be said of the namespace that `group` is in, and of a stop of it by `signum`.
+
+    Those who are found to be a problem are looked at again for half a second.
+    """
+    found = find(group, signum)
+    for _ in range(LOOKS - 1):
+        suspects = {pid for finding in found if finding.is_problem for pid in finding.pids}
+        if not suspects:
+            break
+        sleep(APART)
+        group = {pid: member for pid, member in group.items() if pid not in suspects} | again(suspects)
+        if init_of(group) is None:
+            return []  # the namespace has gone
+        now = {(finding.kind, finding.pids[:1]): finding for finding in find(group, signum)}
+        same = [now.get((finding.kind, finding.pids[:1])) for finding in found if finding.is_problem]
+        found = [finding for finding in now.values() if finding in same or not finding.is_problem]
+    return found
+
+
+def find(group: dict[int, Member], signum: int) -> list[Finding]:
+    """As lasting(), of this moment."""
+    init = init_of(group)
+    found = []
+    if init is None or not init.is_seen:
+        text = "PID 1 of this namespace may not be seen"
+        found.append(Finding("unseen", text, "it takes the same user, or root", (), False))
+    if init is not None:
+        found += _init(init, group, signum)
+    return found + _zombies(init, group) + _in_the_kernel(group)
+
+
+def _init(init: Member, group: dict[int, Member], signum: int) -> list[Finding]:
+    name, does = signal_name(signum), effect(init, signum)
+    below = [member for member in children(init, group) if not member.is_zombie]
+    if init.is_stopped:
+        return [_stopped(init, name)]
+    if init.name in INITS:
+        return _forwarding(init, min(below, key=lambda child: (-child.age, child.pid)), group, signum) if below else []
+    if does not in (DROPPED, IGNORED, BLOCKED):
+        return []
+    what = {DROPPED: "has no handler for", IGNORED: "ignores", BLOCKED: "blocks"}[does]
+    if is_shell(init) and below:
+        text = f"PID 1 is a shell, which {what} {name}, and what it runs gets none: {who(below)}"
+        return [Finding("shell", text, "use the exec form, or `pyinit --` as ENTRYPOINT", pids(init, *below))]
+    others = [signal_name(other) for other in INSTEAD if other != signum and effect(init, other) == CAUGHT]
+    advice = f", or say STOPSIGNAL {others[0]}, which it catches" if others else ", or give it a handler"
+    text = f"PID 1, {init.name}, {what} {name}, which does not stop it"
+    return [Finding("deaf-init", text, f"put `pyinit --` before it as ENTRYPOINT{advice}", pids(init))]
+
+
+def _forwarding(init: Member, main: Member, group: dict[int, Member], signum: int) -> list[Finding]:
+    """Of an init that forwards to its main child."""
+    if not init.is_seen:
+        return []
+    name = signal_name(signum)
+    outgoing = forwarded(init, signum)
+    if not outgoing:
+        text = f"PID 1, {init.name}, is told to drop {name}"
+        return [Finding("no-stop", text, "another STOPSIGNAL, or without that rewriting", pids(init))]
+    if main.is_stopped:
+        return [_stopped(main, name)]
+    found = []
+    does = effect(main, outgoing)
+    is_pyinit = init.name == "pyinit"
+    if is_pyinit and does == IGNORED and outgoing not in NEVER_REPLACED and pyinit(init).options.scope == "child":
+        does = effect(main, signal.SIGTERM)  # which it gets in place of that
+    bounded = is_pyinit and pyinit(init).options.kill_after is not None
+    if does in (IGNORED, BLOCKED) and not bounded:
+        what = "ignores" if does == IGNORED else "blocks"
+        text = f"PID {main.pid}, {main.name}, {what} {signal_name(outgoing)}, and {init.name} waits for its end"
+        found.append(Finding("deaf", text, "another STOPSIGNAL, or a bound: `pyinit -k SECONDS`", pids(main)))
+    if is_pyinit:
+        return found + _told_by_pyinit(init, main, group, outgoing)
+    left = [member for member in children(main, group) if not member.is_zombie]
+    if tells_its_child(init) and is_shell(main) and does == ENDS and left:
+        text = f"PID 1, {init.name}, tells the shell alone: it dies of {name}, and SIGKILL ends {who(left)}"
+        advice = "`exec` in the script, or pyinit, which tells what the shell leaves behind"
+        found.append(Finding("untold", text, advice, pids(main, *left)))
+    return found
+
+
+def _stopped(member: Member, name: str) -> Finding:
+    text = f"PID {member.pid}, {member.name}, is stopped, and takes {name} when it is continued"
+    return Finding("stopped", text, f"kill -CONT {member.pid}", pids(member))
+
+
+def _told_by_pyinit(init: Member, main: Member, group: dict[int, Member], outgoing: int) -> list[Finding]:
+    """Whom it tells, and who of them does not listen."""
+    options, woken = pyinit(init)
+    found = []
+    is_draining = woken is not None and woken.has_ended
+    if is_draining and woken is not None:
+        why = f"was told to stop by {signal_name(woken.stop)}" if 0 < woken.stop < signal.NSIG else "lost its command"
+        left = [member for member in group.values() if member is not init and not member.is_zombie]
+        found.append(Finding("draining", f"PID 1, pyinit, {why}; still there: {who(left)}", "", pids(*left), False))
+    if not options.stops(outgoing):
+        text = f"PID 1, pyinit, forwards {signal_name(outgoing)}, but takes it for no stop signal"
+        return [*found, Finding("no-stop", text, "TERM, INT and QUIT are, and what -r makes of one", pids(init), False)]
+    if options.scope != "child":
+        whom = "all at once" if options.scope == "all" else f"the process group of PID {main.pid} at once"
+        return [*found, Finding("order", f"PID 1, pyinit, tells {whom}", "", pids(main), False)]
+    order = rounds(init, None if is_draining else main, group, outgoing)
+    shown = ", then ".join(who(some) for some in order[:MOST_NAMED]) + (", ..." if len(order) > MOST_NAMED else "")
+    told = pids(*(member for some in order for member in some))
+    bound = f"; SIGKILL {options.kill_after:g} s after the signal" if options.kill_after is not None else ""
+    found.append(Finding("order", f"PID 1, pyinit, tells {shown or 'nobody'}{bound}", "", told, False))
+    after = [member for some in order[0 if is_draining else 1 :] for member in some]
+    deaf = [member for member in after if IGNORED == effect(member, outgoing) == effect(member, signal.SIGTERM)]
+    if deaf and options.kill_after is None and len(order) < MOST_ROUNDS:
+        text = f"{signal_name(outgoing)} is ignored by what pyinit will wait for: {who(deaf)}"
+        found.append(Finding("deaf", text, "a bound: `pyinit -k SECONDS`", pids(*deaf)))
+    return found
+
+
+def _zombies(init: Member | None, group: dict[int, Member]) -> list[Finding]:
+    by_parent: dict[int, list[Member]] = {}
+    for member in group.values():
+        if member.is_zombie:
+            by_parent.setdefault(member.parent, []).append(member)
+    found = []
+    for parent, zombies in sorted(by_parent.items(), key=lambda item: -len(item[1])):
+        debtor = group.get(parent)
+        count = f"{len(zombies)} zombie{'s' if len(zombies) > 1 else ''}"
+        if debtor is None or debtor.is_stopped:
+            continue  # outside, or gone meanwhile
+        if init is not None and debtor.pid == init.pid:
+            text = f"{count} of PID 1, {init.name}, which has not reaped: {numbers(zombies)}"
+            found.append(Finding("zombies-of-init", text, "`pyinit --` as ENTRYPOINT", pids(init, *zombies)))
+        else:
+            text = f"{count} of PID {debtor.pid}, {debtor.name}, which lives and has not reaped: {numbers(zombies)}"
+            found.append(Finding("zombies", text, "a fault of its own: no init mends it", pids(debtor, *zombies)))
+    return found
+
+
+def _in_the_kernel(group: dict[int, Member]) -> list[Finding]:
+    """No problem: it may be for a moment, and most of them die of SIGKILL all the same."""
+    text = "PID {}, {}, is in state D: it takes no signal before the kernel has done something for it"
+    return [
+        Finding("uninterruptible", text.format(member.pid, member.name), "", pids(member), False)
+        for member in group.values()
+        if member.state == "D"
+    ]
+
+
+def forwarded(init: Member, signum: int) -> int:
+    """What an init makes of a signal, 0 for nothing: pyinit and dumb-init rewrite it as -r says."""
+    if init.name == "pyinit":
+        return pyinit(init).options.forwarded(signum) or 0
+    if init.name == "dumb-init":
+        for word in values_of(init, "r", "--rewrite"):
+            came, _, goes = word.partition(":")
+            try:
+                if signal_number(came) == signum:
+                    return 0 if goes == "0" else signal_number(goes)
+            except ValueError:
+                pass
+    return signum
+
+
+def tells_its_child(init: Member) -> bool:
+    """Whether a stop signal goes to the main child alone."""
+    if init.name == "dumb-init":
+        return bool(values_of(init, "c", "--single-child"))
+    if init.name not in TO_THE_CHILD or values_of(init, "g", "--group"):
+        return False
+    return b"TINI_KILL_PROCESS_GROUP" not in processes.environment(init.pid)
+
+
+def values_of(init: Member, letter: str, name: str) -> list[str]:
+    """The values of an option of tini, dumb-init and catatonit; of one without a value "" for each time it is there."""
+    with_value = {"dumb-init": "r", "catatonit": ""}.get(init.name, "pe")
+    found, words = [], list(init.words[1:])
+    while words and words[0][:1] == "-" and words[0] != "--":
+        word = words.pop(0)
+        if word[:2] == "--":
+            long, _, value = word.partition("=")
+            if long == name:
+                found.append(value or (words.pop(0) if letter in with_value and words else ""))
+            continue
+        letters = word[1:]
+        while letters:
+            first, letters = letters[0], letters[1:]
+            value = ""
+            if first in with_value:
+                value, letters = letters or (words.pop(0) if words else ""), ""
+            if first == letter:
+                found.append(value)
+    return found
+
+
+def is_shell(member: Member) -> bool:
+    """Whether it is a shell: by its first word, because the name of a script's shell is the script's."""
+    first = [word.rpartition("/")[2].removeprefix("-") for word in member.words[:2]]
+    if first[:1] == ["busybox"]:
+        return first[1:2] in (["sh"], ["ash"], ["hush"])
+    return first[:1] != [] and first[0] in SHELLS
+
+
+def children(parent: Member, group: dict[int, Member]) -> list[Member]:
+    """Its children, zombies too."""
+    return [member for member in group.values() if member.parent == parent.pid]
+
+
+def who(some: list[Member]) -> str:
+    """`4242 (redis-server), 4243 (sh)`."""
+    return _few(f"{member.pid} ({member.name})" for member in some)
+
+
+def numbers(some: list[Member]) -> str:
+    return _few(str(member.pid) for member in some)
+
+
+def _few(names: Iterable[str]) -> str:
+    found = list(names)
+    return ", ".join([*found[:MOST_NAMED], "..."] if len(found) > MOST_NAMED else found)
+
+
+def pids(*some: Member) -> tuple[int, ...]:
+    return tuple(member.pid for member in some)

@@ -1,0 +1,224 @@
+"""Who is in a PID namespace, and what each process does with signals, as /proc has it. Called by ps; it only reads."""
+
+import posix
+from collections.abc import Iterable
+from time import CLOCK_BOOTTIME, clock_gettime
+from typing import NamedTuple
+
+from . import options, processes, telling
+from .request import Options, UsageError, Woken
+
+KERNEL_THREAD = 0x00200000  # PF_KTHREAD of <linux/sched.h>, in the flags of proc_pid_stat(5)
+MOST_ROUNDS = 20
+
+
+class UnseenError(Exception):
+    """What was asked for is not there, or may not be seen by this user."""
+
+
+class Member(NamedTuple):
+    """A process. `pids` are its PIDs, from this namespace's to its own, `age` is in seconds.
+
+    The masks have bit 0 for signal 1; blocked is what all of its threads block. `taken` are those that a signalfd
+    takes; `waits` is whether a thread is in sigtimedwait(2), which takes some that are not shown: meanwhile the kernel
+    does not show them as blocked. Whether it `is_seen` says whether those two are known.
+    """
+
+    pid: int
+    process: processes.Process  # as the drain sees it
+    pids: tuple[int, ...]
+    parent: int
+    namespace: str
+    uid: int
+    state: str
+    age: float
+    threads: int
+    name: str
+    words: list[str]
+    blocked: int
+    ignored: int
+    caught: int
+    taken: int
+    waits: bool
+    is_seen: bool
+
+    @property
+    def is_zombie(self) -> bool:
+        """Whether it has ended, and nobody has asked for its status yet."""
+        return self.state == "Z" and self.threads <= 1
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it takes no signal before it is continued."""
+        return self.state == "T"
+
+    @property
+    def is_init(self) -> bool:
+        """Whether it is PID 1 of a namespace: its own, which the kernel protects from signals without a handler."""
+        return self.pids[-1] == 1
+
+    def title(self) -> str:
+        """Its command, in one line; what has none is called by its name."""
+        return printable(" ".join(self.words)) or f"[{self.name}]"
+
+
+def printable(text: str) -> str:
+    """What a process calls itself, without what a terminal would obey."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def oldest_last(member: Member) -> tuple[float, int]:
+    """A key to sort by."""
+    return member.age, -member.pid
+
+
+def everyone() -> dict[int, Member]:
+    """All processes that can be seen, by PID, but for the kernel's threads; UnseenError where there is no /proc."""
+    now = clock_gettime(CLOCK_BOOTTIME)
+    tick = posix.sysconf("SC_CLK_TCK")
+    try:
+        pids = [int(name) for name in posix.listdir("/proc") if name.isdigit()]
+    except OSError as error:
+        raise UnseenError(f"/proc: {error.strerror}") from None
+    found = {pid: seen for pid in pids if (seen := member(pid, now, tick)) is not None}
+    if not found:
+        raise UnseenError("/proc: nobody is there")
+    return found
+
+
+def again(pids: Iterable[int]) -> dict[int, Member]:
+    """Those of the processes that are still there, as they are now."""
+    now, tick = clock_gettime(CLOCK_BOOTTIME), posix.sysconf("SC_CLK_TCK")
+    return {pid: seen for pid in pids if (seen := member(pid, now, tick)) is not None}
+
+
+def member(pid: int, now: float, tick: int) -> Member | None:
+    """The process `pid`; `now` is in seconds since boot, `tick` how many of its clock make one. None: it has gone."""
+    shown = processes.process(pid)
+    status = processes.status(pid)
+    if not status or shown.flags & KERNEL_THREAD:
+        return None
+    blocked, ignored, caught = (int(status[name][0], 16) for name in (b"SigBlk", b"SigIgn", b"SigCgt"))
+    has_ended = not shown.alive()
+    waits = False
+    namespace = processes.namespace(pid)
+    is_seen = bool(namespace)
+    if not has_ended and shown.threads > 1:
+        waits, blocked = _of_threads(pid)
+    elif not has_ended:
+        where = processes.where_it_waits(pid)
+        waits = b"sigtimedwait" in where
+        is_seen = is_seen and (shown.state != "S" or where not in (b"", b"0"))
+    return Member(
+        pid=pid,
+        process=shown,
+        pids=tuple(map(int, status.get(b"NSpid", [b"%d" % pid]))),
+        parent=shown.parent,
+        namespace=namespace,
+        uid=int(status[b"Uid"][1]),
+        state=shown.state,
+        age=max(0.0, now - shown.started / tick),
+        threads=shown.threads,
+        name=printable(b" ".join(status[b"Name"]).decode(errors="replace")),
+        words=[] if has_ended else processes.words(pid),
+        blocked=blocked,
+        ignored=ignored,
+        caught=caught,
+        taken=processes.signalfd_mask(pid) if blocked and not has_ended else 0,
+        waits=waits,
+        is_seen=is_seen,
+    )
+
+
+def _of_threads(pid: int) -> tuple[bool, int]:
+    """Whether a thread of a process waits for signals, and what all of them block that have not ended."""
+    blocked, waits = -1, False
+    for task, status in processes.threads(pid).items():
+        if status and status[b"State"][0] not in (b"Z", b"X"):
+            blocked &= int(status[b"SigBlk"][0], 16)
+            waits = waits or processes.waits_for_signals(pid, task)
+    return waits, max(blocked, 0)
+
+
+def by_namespace(everyone: dict[int, Member]) -> dict[str, dict[int, Member]]:
+    """The members of each namespace that can be seen; UnseenError where none can."""
+    found: dict[str, dict[int, Member]] = {}
+    for pid, member in everyone.items():
+        if member.namespace:
+            found.setdefault(member.namespace, {})[pid] = member
+    if not found:
+        raise UnseenError("no namespace can be seen: it takes the same user, or root")
+    return found
+
+
+def around(pid: int | None, everyone: dict[int, Member]) -> tuple[str, dict[int, Member]]:
+    """The namespace of `pid`, by default one's own, and all in it and in those below; UnseenError."""
+    if pid is None:
+        return processes.namespace(posix.getpid()) or "one's own", everyone
+    if pid not in everyone:
+        raise UnseenError(f"there is no process {pid}")
+    namespace = everyone[pid].namespace
+    if not namespace:
+        raise UnseenError(f"the namespace of process {pid} cannot be seen: it takes the same user, or root")
+    group = {other: member for other, member in everyone.items() if member.namespace == namespace}
+    fresh = group
+    while fresh:
+        fresh = {other: member for other, member in everyone.items() if member.parent in fresh and other not in group}
+        group |= fresh
+    return namespace, group
+
+
+def init_of(group: dict[int, Member]) -> Member | None:
+    """PID 1 of the namespace that `group` is in; None where it is out of sight."""
+    level = min(len(member.pids) for member in group.values())
+    return next((member for member in group.values() if len(member.pids) == level and member.is_init), None)
+
+
+class Init(NamedTuple):
+    """What a pyinit was told: its `options`, and what its waiter has said, if that has woken it up."""
+
+    options: Options
+    woken: Woken | None
+
+
+def pyinit(init: Member) -> Init:
+    """What the words and the environment of this pyinit say, as far as they may be seen."""
+    words = list(init.words)
+    while words and words.pop(0).rpartition("/")[2] != "pyinit":
+        pass
+    try:
+        woken = Woken(words.pop(0)) if words[:1] and words[0].startswith("--woken=") else None
+        start = Options(woken=woken or Woken(Woken.word(*[0] * 10)))  # whose descriptors are not looked at
+        return Init(options.read(words, processes.environment(init.pid), start), woken)
+    except (UsageError, ValueError):  # it only calls itself so
+        return Init(Options(), None)
+
+
+def rounds(init: Member, main: Member | None, group: dict[int, Member], signum: int) -> list[list[Member]]:
+    """Whom pyinit tells by a stop signal, one round after the other: each when those before have gone.
+
+    With --scope child, which is the default; as drain does it.
+    """
+    left = {
+        pid: member.process
+        for pid, member in group.items()
+        if member is not init and member is not main and not member.is_zombie
+    }
+    told = [] if main is None else [[main]]
+    deaf = {process.birth for process in left.values() if process.ignores(signum) and not process.may_take(signum)}
+    untold = list(left.values())
+    readers, written = processes.pipes(left, untold, processes.pipe_on_stdin(init.pid))
+    while untold and len(told) < MOST_ROUNDS:
+        heads, _, writers = telling.heads(left, untold, deaf, readers, written)
+        listeners = telling.without_waiting(heads, left, deaf, readers, writers, ())
+        if not listeners:
+            break
+        gone = {process.pid for process in listeners}
+        told.append([group[pid] for pid in sorted(gone)])
+        untold = [process for process in untold if process.pid not in gone]
+        left = {pid: process for pid, process in left.items() if pid not in gone or process.birth in deaf}
+        readers = {pid: pipe for pid, pipe in readers.items() if pid in left and pid not in gone}
+        written = {pid: pipes for pid, pipes in written.items() if pid in left} if readers else {}
+    return told

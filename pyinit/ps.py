@@ -1,0 +1,269 @@
+"""pyinit-ps: what PID 1 of a namespace sees, and why it will not stop. The command: words in, text or JSON out.
+
+It reads, and touches nothing: no signal, no ptrace(2). What ends while it reads is left out. What is read is in the
+module members, what follows from it in the module findings.
+"""
+
+import argparse
+import functools
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
+
+from . import __version__, findings, members
+from .findings import Finding
+from .members import Member
+from .signals import signal_name, signal_number
+
+WRONG = 2  # exit status: the command line, or nobody there
+FOUND = 1  # exit status of --check
+RED, YELLOW, BOLD, PLAIN = "\033[31m", "\033[33m", "\033[1m", "\033[0m"
+ENGINES = ("docker", "podman")
+ENGINE_ANSWERS = 10.0  # seconds that it may take
+UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Look, print, and return the exit status: 1 where --check has found something, 2 where there is nothing to see."""
+    options = parsed(words)
+    if sys.stdout is None:  # it is closed
+        return WRONG
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        while True:
+            status = show(options)
+            if options.watch is None:
+                return status
+            time.sleep(options.watch)
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:  # EPIPE, ENOSPC
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still buffered
+        if isinstance(error, BrokenPipeError):
+            return 128 + 13
+        print(f"pyinit-ps: {error.strerror}", file=sys.stderr)
+        return WRONG
+    except members.UnseenError as error:
+        print(f"pyinit-ps: {error}", file=sys.stderr)
+        return WRONG
+
+
+def parsed(words: Sequence[str] | None) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(
+        prog="pyinit-ps", description="Show what PID 1 of a PID namespace sees, and why it will not stop."
+    )
+    parser.add_argument("target", nargs="?", help="a PID, or a container's name or ID; by default one's own namespace")
+    parser.add_argument("-a", "--all", action="store_true", help="every PID namespace in a line, worst first")
+    parser.add_argument("-s", "--signal", type=signum, default=15, metavar="SIG", help="the stop signal; TERM")
+    parser.add_argument("--check", action="store_true", help="print the findings alone; exit 1 if there are any")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--watch", type=seconds, nargs="?", const=2.0, metavar="SECONDS", help="again and again")
+    parser.add_argument("-V", "--version", action="version", version=f"pyinit-ps {__version__}")
+    options = parser.parse_args(words)
+    if options.all and options.target is not None:
+        parser.error(f"--all shows all namespaces, and {options.target!r} is in one")
+    return options
+
+
+def signum(word: str) -> int:
+    """The number of a signal; argparse.ArgumentTypeError where there is none."""
+    try:
+        return signal_number(word)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def seconds(word: str) -> float:
+    """A time; argparse.ArgumentTypeError where it is none."""
+    if not (word.replace(".", "", 1).isascii() and word.replace(".", "", 1).isdigit() and len(word) < 10):
+        raise argparse.ArgumentTypeError("a time is a number of seconds, such as 2 or 0.5")
+    return float(word)
+
+
+def show(options: argparse.Namespace) -> int:
+    """Look once and print; the exit status."""
+    everyone = members.everyone()
+    if options.all:
+        seen = members.by_namespace(everyone)
+    else:
+        pid = None if options.target is None else pid_of(options.target)
+        seen = dict([members.around(pid, everyone)])
+    found = {namespace: findings.lasting(group, options.signal) for namespace, group in seen.items()}
+    problems = [finding for some in found.values() for finding in some if finding.is_problem]
+    if options.watch is not None and sys.stdout.isatty():
+        print("\033[H\033[J", end="")
+    if options.json:
+        print(json.dumps(document(seen, found, options.signal), indent=1, ensure_ascii=False))
+    elif options.check:
+        for line in finding_lines(problems):
+            print(line)
+    elif options.all:
+        print("\n".join(cut(line) for line in overview(seen, found)))
+        if unseen := sum(not member.namespace for member in everyone.values()):
+            print(f"and {unseen} processes whose namespace this user may not see")
+    else:
+        print("\n".join(pages(seen, found, options.signal)))
+    sys.stdout.flush()
+    return FOUND if options.check and problems else 0
+
+
+def pid_of(target: str) -> int:
+    """The PID of a process, or that of a container's first process, asked of docker or podman; UnseenError."""
+    if target.isascii() and target.isdigit() and len(target) < 11:
+        return int(target)
+    answers = []
+    for engine in filter(shutil.which, ENGINES):
+        words = [engine, "inspect", "--type", "container", "--format", "{{.State.Pid}}", "--", target]
+        try:
+            done = subprocess.run(
+                words, capture_output=True, text=True, errors="replace", check=False, timeout=ENGINE_ANSWERS
+            )
+        except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+            answers.append(f"{engine}: {error}")
+            continue
+        answer = done.stdout.strip()
+        if answer.isascii() and answer.isdigit() and int(answer):
+            return int(answer)
+        said = done.stderr.strip().splitlines()
+        answers.append(f"{engine}: {said[-1] if said else 'it does not run'}")
+    raise members.UnseenError(f"{target!r} is no PID; {'; '.join(answers) or 'there is neither docker nor podman'}")
+
+
+def overview(seen: dict[str, dict[int, Member]], found: dict[str, list[Finding]]) -> list[str]:
+    """A line for each namespace, the worst first."""
+    rows = [["NAMESPACE", "PID 1", "COMMAND", "PROCESSES", "ZOMBIES", "FINDINGS", "THE FIRST"]]
+    order = sorted(seen, key=lambda name: (-sum(finding.is_problem for finding in found[name]), name))
+    for name in order:
+        group, problems = seen[name], [finding for finding in found[name] if finding.is_problem]
+        init = members.init_of(group)
+        zombies = sum(member.is_zombie for member in group.values())
+        who = [str(init.pid), init.name] if init else ["-", "-"]
+        first = problems[0].text if problems else ""
+        rows.append([name, *who, str(len(group)), str(zombies), str(len(problems)), first])
+    return aligned(rows)
+
+
+def pages(seen: dict[str, dict[int, Member]], found: dict[str, list[Finding]], signum: int) -> Iterator[str]:
+    """The tree of each namespace, and what was found in it."""
+    for name, group in seen.items():
+        for line in tree_lines(group, signum):
+            yield cut(line)
+        yield ""
+        yield from finding_lines(found[name]) or [f"{name}: nothing to say against a stop by {signal_name(signum)}"]
+
+
+def tree_lines(group: dict[int, Member], signum: int) -> list[str]:
+    """A line for each process, below its parent."""
+    deepest = max(len(member.pids) for member in group.values())
+    here = ["PID", *(f"IN {level}" if deepest > 2 else "INSIDE" for level in range(1, deepest))]
+    rows = [[*here, "USER", "S", "AGE", "THR", signal_name(signum), "COMMAND"]]
+    for depth, member in in_order(group):
+        pids = [*map(str, member.pids), *[""] * (deepest - len(member.pids))]
+        words = "  " * depth + member.title()
+        does = findings.effect(member, signum)
+        rows.append([*pids, user(member.uid), member.state, age(member.age), str(member.threads), does, words])
+    return aligned(rows)
+
+
+def in_order(group: dict[int, Member]) -> Iterator[tuple[int, Member]]:
+    """The members with their depth, each below its parent, those that are older first."""
+    children: dict[int, list[Member]] = {}
+    for member in group.values():
+        parent = member.parent if member.parent in group else 0
+        children.setdefault(parent, []).append(member)
+    waiting = [(0, member) for member in sorted(children.get(0, ()), key=members.oldest_last)]
+    while waiting:
+        depth, member = waiting.pop()
+        yield depth, member
+        waiting += [(depth + 1, child) for child in sorted(children.get(member.pid, ()), key=members.oldest_last)]
+
+
+def finding_lines(found: list[Finding]) -> list[str]:
+    """What was found, with what to do below it."""
+    lines = []
+    for finding in found:
+        mark = colour("!", RED) if finding.is_problem else " "
+        lines.append(f"{mark} {colour(finding.text, BOLD) if finding.is_problem else finding.text}")
+        if finding.advice:
+            lines.append(f"    {finding.advice}")
+    return lines
+
+
+def document(seen: dict[str, dict[int, Member]], found: dict[str, list[Finding]], signum: int) -> dict[str, object]:
+    """The same for machines; tests/behaviour/ps.schema.json describes it."""
+    return {
+        "version": 1,
+        "signal": signal_name(signum),
+        "namespaces": [
+            {
+                "namespace": name,
+                "processes": [
+                    {
+                        "pids": list(member.pids),
+                        "parent": member.parent,
+                        "uid": member.uid,
+                        "state": member.state,
+                        "age": round(member.age, 2),
+                        "threads": member.threads,
+                        "name": member.name,
+                        "command": member.words,
+                        "effect": findings.effect(member, signum),
+                    }
+                    for _, member in in_order(group)
+                ],
+                "findings": [finding._asdict() for finding in found[name]],
+            }
+            for name, group in seen.items()
+        ],
+    }
+
+
+def aligned(rows: list[list[str]]) -> list[str]:
+    """The rows as lines, with their cells below each other."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    return [
+        "  ".join([*(f"{cell:{width}}" for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
+        for row in rows
+    ]
+
+
+def cut(line: str) -> str:
+    """As much of a line as a terminal shows; in a pipe all of it."""
+    if not sys.stdout.isatty():
+        return line
+    width = shutil.get_terminal_size().columns
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def colour(text: str, code: str) -> str:
+    """`text` in colour on a terminal; not where NO_COLOR is set, see no-color.org."""
+    return f"{code}{text}{PLAIN}" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
+
+
+@functools.cache
+def user(uid: int) -> str:
+    """The name of a user; the number where there is none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def age(seconds: float) -> str:
+    """As `12s`, `3m`, `2h` or `5d`."""
+    for size, unit in UNITS:
+        if seconds >= size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s"
+
+
+def run() -> NoReturn:
+    """The entry point."""
+    sys.exit(main())
