@@ -71,6 +71,18 @@ def show_both_sides() -> None:
         command = children_of(inner)[0]
         print(f"\n  outside  launcher: PID {run.pid}; PID 1 of the namespace: {inner}; the command: {command}")
         print(f"  outside  /proc/{command}/status: NSpid: {status_of(command)['NSpid']}")
+        print("\nBoth at once, what a stop does to each, and whom pyinit would tell: `pyinit-ps`.\n")
+        show(inner)
+    with started("/bin/sh", "-c", "echo up; sleep 1000; true", init=WITHOUT) as run:
+        run.line()
+        print("\nAnd alone:\n")
+        show(run.main_child())
+
+
+def show(pid: int) -> None:
+    words = [str(PYINIT.with_name("pyinit-ps")), str(pid)]
+    for line in subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines():
+        print(f"  {line}".rstrip())
 
 
 main()

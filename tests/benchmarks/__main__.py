@@ -12,13 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from . import docker, forward, growth, launcher, machine, picture, program, reap, report, rest, start, stop
+from . import docker, forward, growth, launcher, look, machine, picture, program, reap, report, rest, start, stop
 from .cell import CellError, Lab
 from .contenders import Init, installed, interpreter
 from .samples import Results
 from .targets import verdicts
 
-NAMES = ("start", "rest", "forward", "reap", "stop", "launcher", "docker", "growth", "program")
+NAMES = ("start", "rest", "forward", "reap", "stop", "launcher", "docker", "growth", "program", "look")
 
 
 class Effort(NamedTuple):
@@ -86,6 +86,7 @@ def _jobs(
         "docker": partial(docker.run, lab, results, max(3, rounds // 5)),
         "growth": partial(growth.run, lab, inits, results, effort.sizes, effort.growth_rounds),
         "program": partial(program.run, lab, inits, results, rounds, options.rounds or effort.stop_rounds),
+        "look": partial(look.run, lab, inits, results, max(3, rounds // 10)),
     }
 
 

@@ -17,6 +17,7 @@ TITLES = {
     7: "In Docker",
     8: "As work grows, by the number of living orphans",
     9: "A Python program",
+    10: "Looking at a namespace",
 }
 HEAD = "median (distance between the quartiles); the last column is pyinit's median / the best peer's"
 

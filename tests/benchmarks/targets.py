@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from . import forward, growth, program, reap, rest, start, stop
+from . import forward, growth, look, program, reap, rest, start, stop
 from .contenders import FLOOR, NOTHING, PEERS, PID1, PYINIT, ROLES
 from .samples import Measure, Results, Spread
 
@@ -37,7 +37,7 @@ def verdicts(results: Results) -> list[Verdict]:
         found += _beside(results, role, "RSS < the best's", rest.RSS, _below)
         found += _beside(results, role, "stopping ≤ the best's, within the noise", stop.ALONE, _at_most)
         found += _linear(results, role)
-    return found + _program(results)
+    return found + _program(results) + _look(results)
 
 
 def _start(results: Results) -> list[Verdict]:
@@ -63,6 +63,15 @@ def _program(results: Results) -> list[Verdict]:
             text = f"launch(): {measure.name} ≤ tini's, within the noise"
             found.append(Verdict(text, PID1, *_at_most(own, tini)))
     return found
+
+
+def _look(results: Results) -> list[Verdict]:
+    measure = look.wall(look.SIZES[-1])
+    own, ps = results.of(measure, PID1, look.OWN), results.of(measure, PID1, look.PEER)
+    if not own or not ps:
+        return []
+    ratio = own.median / ps.median
+    return [Verdict("pyinit-ps at 10,000 processes < 2 x ps -ef", PID1, f"{ratio:.2f} x", ratio < 2)]
 
 
 def _beside(
