@@ -50,7 +50,7 @@ for number in range(200):
         if kind == 1:
             os.kill(os.getpid(), signal.SIGSTOP)
         while True:
-            signal.pause()
+            time.sleep(0.05)
     pids.append(pid)
 left = 200
 while left:
@@ -84,7 +84,7 @@ os._exit(7)
 
 # Leaves a process whose children end when it does.
 FAMILY = """
-import os, signal
+import os, signal, time
 ready, tell = os.pipe()
 lifeline, held = os.pipe()
 if os.fork() == 0:
@@ -96,7 +96,7 @@ if os.fork() == 0:
             os.read(lifeline, 1)
             os._exit(0)
     while True:
-        signal.pause()
+        time.sleep(0.05)
 os.close(held)
 left = 1000
 while left:
@@ -106,7 +106,7 @@ os._exit(7)
 
 # Leaves grandchildren that answer SIGTERM with a child in a session of its own, which does so too, and end.
 SPAWNERS = """
-import os, signal
+import os, signal, time
 ready, tell = os.pipe()
 def spawn(*_):
     if os.fork():
@@ -120,7 +120,7 @@ if os.fork() == 0:
             break
     os.write(tell, b"x")
     while True:
-        signal.pause()
+        time.sleep(0.05)
 for _ in range(11):
     os.read(ready, 1)
 os._exit(7)

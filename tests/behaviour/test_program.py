@@ -441,12 +441,12 @@ def test_in_a_zip_file_it_says_that_it_needs_a_directory(tmp_path: Path) -> None
 def test_at_a_terminal_the_program_is_in_the_foreground_and_ctrl_c_reaches_it_alone(tmp_path: Path) -> None:
     file = tmp_path / "program.py"
     file.write_text("""
-import os, signal, sys, pyinit
+import os, signal, sys, time, pyinit
 got = []
 signal.signal(signal.SIGINT, lambda *_: got.append(1))
 pyinit.launch()
 print("foreground", os.tcgetpgrp(0) == os.getpgrp(), flush=True)
-signal.pause()
+while not got: time.sleep(0.05)
 print("got", len(got), flush=True)
 sys.exit(4)
 """)

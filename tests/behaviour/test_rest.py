@@ -349,7 +349,7 @@ def test_the_word_of_the_waiter_is_no_option_for_others() -> None:
 
 # Starts a waiter as rest.py does, as the main child's parent: argv[1] is how, argv[2] the waiter.
 STANDS_IN = """
-import os, signal, sys
+import os, signal, sys, time
 signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 ready, go = os.pipe()
 child = os.fork()
@@ -358,7 +358,7 @@ if child == 0:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
     os.write(go, b"!")
     while True:
-        signal.pause()
+        time.sleep(0.05)
 os.read(ready, 1)
 plan = list(range(65))
 orders = [0, 0, child, child, 0, 0, 0, 1, -1]

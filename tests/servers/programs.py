@@ -33,7 +33,7 @@ class Script(Program):
             f"    sys.exit({self.status})\n"
             "signal.signal(signal.SIGTERM, stop)\n"
             "open('ready', 'w').close()\n"
-            "while True: signal.pause()\n"
+            "while True: time.sleep(0.05)\n"
         )
         return [PYTHON, "script.py"]
 
@@ -171,7 +171,7 @@ class Multiprocessing(Program):
             "    pool = multiprocessing.get_context('spawn').Pool(2)\n"
             "    signal.signal(signal.SIGTERM, stop)\n"
             f"    results = pool.map_async(work, [{WORK}] * 2)\n"
-            "    while True: time.sleep(60)\n"
+            "    while True: time.sleep(0.05)\n"
         )
         return [PYTHON, "many.py"]
 
