@@ -91,7 +91,7 @@ def everyone() -> dict[int, Member]:
 def again(pids: Iterable[int]) -> dict[int, Member]:
     """Those of the processes that are still there, as they are now."""
     now, tick = clock_gettime(CLOCK_BOOTTIME), posix.sysconf("SC_CLK_TCK")
-    return {pid: seen for pid in pids if (seen := member(pid, now, tick)) is not None}
+    return {pid: seen for pid in sorted(pids) if (seen := member(pid, now, tick)) is not None}
 
 
 def member(pid: int, now: float, tick: int) -> Member | None:
@@ -99,6 +99,9 @@ def member(pid: int, now: float, tick: int) -> Member | None:
     shown = processes.process(pid)
     status = processes.status(pid)
     if not status or shown.flags & KERNEL_THREAD:
+        return None
+    numbers = status.get(b"NSpid", [b"%d" % pid])
+    if b"0" in numbers:  # it has just been reaped
         return None
     blocked, ignored, caught = (int(status[name][0], 16) for name in (b"SigBlk", b"SigIgn", b"SigCgt"))
     has_ended = not shown.alive()
@@ -114,7 +117,7 @@ def member(pid: int, now: float, tick: int) -> Member | None:
     return Member(
         pid=pid,
         process=shown,
-        pids=tuple(map(int, status.get(b"NSpid", [b"%d" % pid]))),
+        pids=tuple(map(int, numbers)),
         parent=shown.parent,
         namespace=namespace,
         uid=int(status[b"Uid"][1]),
