@@ -4,12 +4,12 @@ import posix
 import sys
 
 from .command import restore_locale
-from .program import FLAGS, SCRIPT
+from .program import SCRIPT, isolated
 from .request import OWN_ERROR
 
 try:
     restore_locale()
-    posix.execv(sys.executable, [sys.executable, FLAGS, SCRIPT, *sys.argv[1:]])
+    posix.execv(sys.executable, [*isolated(), *sys.argv[1:]])
 except OSError as error:
     print(f"pyinit: cannot start {sys.executable} {SCRIPT}: {error.strerror}", file=sys.stderr)
     posix._exit(OWN_ERROR)

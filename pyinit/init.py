@@ -143,16 +143,15 @@ class Init(SignalTaker):
             return
         from . import rest
 
-        has_child = self.child.pid != 0
-        waiter = rest.Waiter(
+        waiter = rest.waiter_for(
+            options,
             rest.own_argv(),
             self.caller.script,
-            rest.plan(options, has_child=has_child, is_pid1=posix.getpid() == 1),
             role=self.role,
-            flags=rest.flags(options, has_child=has_child, pauses=self.pauses),
+            has_child=self.child.pid != 0,
+            pauses=self.pauses,
             status=self.status,
             stop=stop.signum,
-            grace=stop.grace if options.kill_after is None else options.kill_after,
         )
         if waiter.is_possible():
             waiter.become(self.child.pid, self.child.group)

@@ -15,11 +15,12 @@ next to nothing. The plan of launch():
 
 import _signal
 import gc
+import os  # is there: site has imported it
 import posix
 import sys
 
 from . import __path__, rest
-from .request import GRACE, VARIABLES, Options, UsageError, Woken
+from .request import VARIABLES, Options, UsageError, Woken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,8 +79,6 @@ def option_words(given: "Mapping[str, Any]") -> list[str]:
 
 def checked(words: list[str]) -> Options:
     """The options that `words` and the environment ask for; ValueError where they don't make sense."""
-    import os  # is there: site has imported it
-
     if not words and not any(variable in os.environb for variable in VARIABLES):
         return Options()
     from .options import read
@@ -112,12 +111,14 @@ def other_threads() -> list[str]:
     import _thread
     from time import monotonic, sleep
 
+    from .processes import name
+
     deadline = monotonic() + THREAD_ENDS
     while not _thread._count() and len(tasks()) > 1 and monotonic() < deadline:
         sleep(0.001)
     threading = sys.modules.get("threading")
     names = {thread.native_id: thread.name for thread in threading.enumerate()} if threading else {}
-    return [names.get(task) or comm(task) for task in tasks() if task != _thread.get_native_id()]
+    return [names.get(task) or f"{name(task)} (TID {task})" for task in tasks() if task != _thread.get_native_id()]
 
 
 def tasks() -> list[int]:
@@ -130,19 +131,8 @@ def tasks() -> list[int]:
         return [_thread.get_native_id(), *[0] * _thread._count()]
 
 
-def comm(task: int) -> str:
-    """What the kernel calls a thread; see proc_pid_comm(5)."""
-    try:
-        with open(f"/proc/self/task/{task}/comm", errors="replace") as file:
-            return f"{file.read().strip()} (TID {task})"
-    except OSError:
-        return f"TID {task}"
-
-
 def refuse_where_python_cannot_be_started() -> None:
     """RuntimeError where this process is no `python`, or where the script is no file, as in a zip file."""
-    import os
-
     is_python = sys.executable.rpartition("/")[2].startswith("python") and sys.orig_argv
     if not is_python or hasattr(sys, "frozen"):
         raise RuntimeError(f"pyinit.launch() needs a python command, which {sys.executable!r} is not")
@@ -150,6 +140,11 @@ def refuse_where_python_cannot_be_started() -> None:
         raise RuntimeError("pyinit.launch() needs a Python that is found without PYTHONHOME")
     if not rest.exists(SCRIPT):
         raise RuntimeError(f"pyinit.launch() needs its package in a directory: there is no {SCRIPT}")
+
+
+def isolated() -> list[str]:
+    """The words that start the script in an isolated interpreter."""
+    return [sys.executable, FLAGS, SCRIPT]
 
 
 def split(options: Options, words: list[str]) -> None:
@@ -164,7 +159,8 @@ def split(options: Options, words: list[str]) -> None:
     parent, child = posix.getpid(), -1
     handler = _signal.getsignal(_signal.SIGCHLD)
     has_terminal = has_controlling_terminal()
-    isolated, command = [sys.executable, FLAGS, SCRIPT], [*words, "--", *sys.orig_argv]
+    start = isolated()
+    argv = [*start, *words, "--", *sys.orig_argv]
     reader, writer = map(above_2, posix.pipe2(posix.O_CLOEXEC))
     undo.append((posix.close, reader))
     try:
@@ -185,10 +181,10 @@ def split(options: Options, words: list[str]) -> None:
         if parent != 1:
             set_subreaper(1)
             undo.append((set_subreaper, 0))
-        waiter = None if has_terminal else waiter_for(options, [*isolated, *command], len(isolated))
+        waiter = None if has_terminal else waiter_for(options, argv, len(start))
         child = posix.fork()
         if child:
-            become_pyinit(options, child, waiter, isolated, command, taken, has_terminal=has_terminal)
+            become_pyinit(options, child, waiter, argv, len(start), taken, has_terminal=has_terminal)
         posix.close(writer)
         posix.read(reader, 1)
         launched = posix.getpid()
@@ -208,14 +204,7 @@ def waiter_for(options: Options, argv: list[str], position: int) -> "rest.Waiter
     """The waiter to become at once; None where Python has something to watch or to tell, or there is no waiter."""
     if options.warn_on_reap or options.verbosity > 0 or options.status_fd >= 0 or options.parent_death_signal:
         return None
-    waiter = rest.Waiter(
-        (argv, position),
-        SCRIPT,
-        rest.plan(options, has_child=True, is_pid1=posix.getpid() == 1),
-        role=Woken.ONLY,
-        flags=rest.flags(options, has_child=True),
-        grace=next(bound for bound in (options.kill_after, options.grace, GRACE) if bound is not None),
-    )
+    waiter = rest.waiter_for(options, (argv, position), SCRIPT, role=Woken.ONLY)
     return waiter if waiter.is_possible() else None
 
 
@@ -223,8 +212,8 @@ def become_pyinit(
     options: Options,
     child: int,
     waiter: "rest.Waiter | None",
-    isolated: list[str],
-    command: list[str],
+    argv: list[str],
+    position: int,
     taken: "list[_signal.struct_siginfo]",
     *,
     has_terminal: bool,
@@ -252,7 +241,7 @@ def become_pyinit(
     signal = next(((info.si_signo, info.si_code, info.si_pid) for info in (*sent, *taken)), (0, 0, 0))
     group = posix.getpgrp() if has_terminal else child
     word = Woken.word(posix.getpid(), Woken.LAUNCHED, child, group, 0, 0, 0, *signal)
-    posix.execv(sys.executable, [*isolated, word, *command])
+    posix.execv(sys.executable, [*argv[:position], word, *argv[position:]])
 
 
 def give_up(child: int, handler: "Callable[..., object] | int | None", taken: "list[_signal.struct_siginfo]") -> None:
@@ -299,8 +288,6 @@ def above_2(fd: int) -> int:
 
 def name_reader(parent: int) -> None:
     """In the child: see command.names_of_reader()."""
-    import os
-
     if b"LISTEN_PID" in os.environb or b"WATCHDOG_PID" in os.environb:
         from .command import names_of_reader
 

@@ -11,7 +11,7 @@ import posix
 import sys
 
 from . import __path__
-from .request import ENDS_PAUSE, NEVER_REPLACED, Woken
+from .request import ENDS_PAUSE, GRACE, NEVER_REPLACED, Woken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +64,30 @@ def flags(options: "Options", *, has_child: bool, pauses: bool = False) -> int:
     if options.remapped or options.status_fd >= 0 or options.verbosity > 0:
         found |= TELLS
     return found
+
+
+def waiter_for(
+    options: "Options",
+    argv: tuple[list[str], int],
+    script: str,
+    *,
+    role: int,
+    has_child: bool = True,
+    pauses: bool = False,
+    status: int = 0,
+    stop: int = 0,
+) -> "Waiter":
+    """The waiter that does as these options say; the others are as in Waiter."""
+    return Waiter(
+        argv,
+        script,
+        plan(options, has_child=has_child, is_pid1=posix.getpid() == 1),
+        role=role,
+        flags=flags(options, has_child=has_child, pauses=pauses),
+        status=status,
+        stop=stop,
+        grace=next(bound for bound in (options.kill_after, options.grace, GRACE) if bound is not None),
+    )
 
 
 def own_argv() -> tuple[list[str], int]:
