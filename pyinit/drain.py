@@ -160,7 +160,8 @@ class Audience:
         """Who is to be told: who has not been, is left to nobody but the `deaf`, and waits for no end of file."""
         untold = [process for process in left.values() if process.birth not in self.told]
         readers, written = processes.pipes(left, untold, self.own_stdin)
-        heads, alone, writers = telling.heads(left, untold, deaf, readers, written)
+        heads, readers, writers = telling.heads(left, untold, deaf, readers, written)
+        alone = telling.without_writer(readers, writers)
         self.ended_input = {pid: self.ended_input.get(pid, now) for pid in alone}
         ending = {pid for pid, since in self.ended_input.items() if now < since + LOOK_AGAIN}
         return telling.without_waiting(heads, left, deaf, readers, writers, ending)

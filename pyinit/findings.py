@@ -9,7 +9,7 @@ from time import sleep
 from typing import NamedTuple
 
 from . import processes
-from .members import MOST_ROUNDS, Member, again, init_of, pyinit, rounds
+from .members import MOST_ROUNDS, Init, Member, init_of, look, pyinit, rounds
 from .processes import IGNORED_BY_DEFAULT
 from .request import NEVER_REPLACED
 from .signals import signal_name, signal_number
@@ -44,7 +44,7 @@ class Finding(NamedTuple):
 def effect(member: Member, signum: int) -> str:
     """What the signal does to a process, as far as /proc tells; see signal(7), pid_namespaces(7)."""
     bit = 1 << (signum - 1)
-    if member.state in "ZX" and member.threads <= 1:
+    if member.is_zombie:
         return ENDED
     if signum not in UNCATCHABLE:
         if member.caught & bit:
@@ -73,7 +73,7 @@ def lasting(group: dict[int, Member], signum: int) -> list[Finding]:
         if not suspects:
             break
         sleep(APART)
-        group = {pid: member for pid, member in group.items() if pid not in suspects} | again(suspects)
+        group = {pid: member for pid, member in group.items() if pid not in suspects} | look(suspects)
         if init_of(group) is None:
             return []  # the namespace has gone
         now = {(finding.kind, finding.pids[:1]): finding for finding in find(group, signum)}
@@ -118,7 +118,8 @@ def _forwarding(init: Member, main: Member, group: dict[int, Member], signum: in
     if not init.is_seen:
         return []
     name = signal_name(signum)
-    outgoing = forwarded(init, signum)
+    own = pyinit(init) if init.name == "pyinit" else None
+    outgoing = rewritten(init, signum) if own is None else own.options.forwarded(signum)
     if not outgoing:
         text = f"PID 1, {init.name}, is told to drop {name}"
         return [Finding("no-stop", text, "another STOPSIGNAL, or without that rewriting", pids(init))]
@@ -126,16 +127,14 @@ def _forwarding(init: Member, main: Member, group: dict[int, Member], signum: in
         return [_stopped(main, name)]
     found = []
     does = effect(main, outgoing)
-    is_pyinit = init.name == "pyinit"
-    if is_pyinit and does == IGNORED and outgoing not in NEVER_REPLACED and pyinit(init).options.scope == "child":
+    if own and does == IGNORED and outgoing not in NEVER_REPLACED and own.options.scope == "child":
         does = effect(main, signal.SIGTERM)  # which it gets in place of that
-    bounded = is_pyinit and pyinit(init).options.kill_after is not None
-    if does in (IGNORED, BLOCKED) and not bounded:
+    if does in (IGNORED, BLOCKED) and not (own and own.options.kill_after is not None):
         what = "ignores" if does == IGNORED else "blocks"
         text = f"PID {main.pid}, {main.name}, {what} {signal_name(outgoing)}, and {init.name} waits for its end"
         found.append(Finding("deaf", text, "another STOPSIGNAL, or a bound: `pyinit -k SECONDS`", pids(main)))
-    if is_pyinit:
-        return found + _told_by_pyinit(init, main, group, outgoing)
+    if own:
+        return found + _told_by_pyinit(init, own, main, group, outgoing)
     left = [member for member in children(main, group) if not member.is_zombie]
     if tells_its_child(init) and is_shell(main) and does == ENDS and left:
         text = f"PID 1, {init.name}, tells the shell alone: it dies of {name}, and SIGKILL ends {who(left)}"
@@ -149,9 +148,9 @@ def _stopped(member: Member, name: str) -> Finding:
     return Finding("stopped", text, f"kill -CONT {member.pid}", pids(member))
 
 
-def _told_by_pyinit(init: Member, main: Member, group: dict[int, Member], outgoing: int) -> list[Finding]:
-    """Whom it tells, and who of them does not listen."""
-    options, woken = pyinit(init)
+def _told_by_pyinit(init: Member, own: Init, main: Member, group: dict[int, Member], outgoing: int) -> list[Finding]:
+    """Whom it tells, and who of them does not listen; `own` is what it was told itself."""
+    options, woken = own
     found = []
     is_draining = woken is not None and woken.has_ended
     if is_draining and woken is not None:
@@ -207,10 +206,8 @@ def _in_the_kernel(group: dict[int, Member]) -> list[Finding]:
     ]
 
 
-def forwarded(init: Member, signum: int) -> int:
-    """What an init makes of a signal, 0 for nothing: pyinit and dumb-init rewrite it as -r says."""
-    if init.name == "pyinit":
-        return pyinit(init).options.forwarded(signum) or 0
+def rewritten(init: Member, signum: int) -> int:
+    """What another init makes of a signal, 0 for nothing: dumb-init rewrites it as -r says."""
     if init.name == "dumb-init":
         for word in values_of(init, "r", "--rewrite"):
             came, _, goes = word.partition(":")

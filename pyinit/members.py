@@ -24,15 +24,11 @@ class Member(NamedTuple):
     does not show them as blocked. Whether it `is_seen` says whether those two are known.
     """
 
-    pid: int
     process: processes.Process  # as the drain sees it
     pids: tuple[int, ...]
-    parent: int
     namespace: str
     uid: int
-    state: str
     age: float
-    threads: int
     name: str
     words: list[str]
     blocked: int
@@ -43,9 +39,29 @@ class Member(NamedTuple):
     is_seen: bool
 
     @property
+    def pid(self) -> int:
+        """Its PID as this process sees it."""
+        return self.process.pid
+
+    @property
+    def parent(self) -> int:
+        """The PID of its parent."""
+        return self.process.parent
+
+    @property
+    def state(self) -> str:
+        """Its state as one letter."""
+        return self.process.state
+
+    @property
+    def threads(self) -> int:
+        """How many it has."""
+        return self.process.threads
+
+    @property
     def is_zombie(self) -> bool:
         """Whether it has ended, and nobody has asked for its status yet."""
-        return self.state == "Z" and self.threads <= 1
+        return not self.process.alive()
 
     @property
     def is_stopped(self) -> bool:
@@ -76,20 +92,18 @@ def oldest_last(member: Member) -> tuple[float, int]:
 
 def everyone() -> dict[int, Member]:
     """All processes that can be seen, by PID, but for the kernel's threads; UnseenError where there is no /proc."""
-    now = clock_gettime(CLOCK_BOOTTIME)
-    tick = posix.sysconf("SC_CLK_TCK")
     try:
         pids = [int(name) for name in posix.listdir("/proc") if name.isdigit()]
     except OSError as error:
         raise UnseenError(f"/proc: {error.strerror}") from None
-    found = {pid: seen for pid in pids if (seen := member(pid, now, tick)) is not None}
+    found = look(pids)
     if not found:
         raise UnseenError("/proc: nobody is there")
     return found
 
 
-def again(pids: Iterable[int]) -> dict[int, Member]:
-    """Those of the processes that are still there, as they are now."""
+def look(pids: Iterable[int]) -> dict[int, Member]:
+    """Those of the processes that are there, by PID, as they are now."""
     now, tick = clock_gettime(CLOCK_BOOTTIME), posix.sysconf("SC_CLK_TCK")
     return {pid: seen for pid in sorted(pids) if (seen := member(pid, now, tick)) is not None}
 
@@ -115,15 +129,11 @@ def member(pid: int, now: float, tick: int) -> Member | None:
         waits = b"sigtimedwait" in where
         is_seen = is_seen and (shown.state != "S" or where not in (b"", b"0"))
     return Member(
-        pid=pid,
         process=shown,
         pids=tuple(map(int, numbers)),
-        parent=shown.parent,
         namespace=namespace,
         uid=int(status[b"Uid"][1]),
-        state=shown.state,
         age=max(0.0, now - shown.started / tick),
-        threads=shown.threads,
         name=printable(b" ".join(status[b"Name"]).decode(errors="replace")),
         words=[] if has_ended else processes.words(pid),
         blocked=blocked,
@@ -214,8 +224,8 @@ def rounds(init: Member, main: Member | None, group: dict[int, Member], signum: 
     untold = list(left.values())
     readers, written = processes.pipes(left, untold, processes.pipe_on_stdin(init.pid))
     while untold and len(told) < MOST_ROUNDS:
-        heads, _, writers = telling.heads(left, untold, deaf, readers, written)
-        listeners = telling.without_waiting(heads, left, deaf, readers, writers, ())
+        heads, reading, writers = telling.heads(left, untold, deaf, readers, written)
+        listeners = telling.without_waiting(heads, left, deaf, reading, writers, ())
         if not listeners:
             break
         gone = {process.pid for process in listeners}

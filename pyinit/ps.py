@@ -10,6 +10,7 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ from .signals import signal_name, signal_number
 
 WRONG = 2  # exit status: the command line, or nobody there
 FOUND = 1  # exit status of --check
-RED, YELLOW, BOLD, PLAIN = "\033[31m", "\033[33m", "\033[1m", "\033[0m"
+RED, BOLD, PLAIN = "\033[31m", "\033[1m", "\033[0m"
 ENGINES = ("docker", "podman")
 ENGINE_ANSWERS = 10.0  # seconds that it may take
 UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
@@ -46,7 +47,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except OSError as error:  # EPIPE, ENOSPC
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what is still buffered
         if isinstance(error, BrokenPipeError):
-            return 128 + 13
+            return 128 + signal.SIGPIPE
         print(f"pyinit-ps: {error.strerror}", file=sys.stderr)
         return WRONG
     except members.UnseenError as error:
@@ -61,8 +62,10 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("target", nargs="?", help="a PID, or a container's name or ID; by default one's own namespace")
     parser.add_argument("-a", "--all", action="store_true", help="every PID namespace in a line, worst first")
-    parser.add_argument("-s", "--signal", type=signum, default=15, metavar="SIG", help="the stop signal; TERM")
-    parser.add_argument("--check", action="store_true", help="print the findings alone; exit 1 if there are any")
+    parser.add_argument(
+        "-s", "--signal", type=signum, default=signal.SIGTERM, metavar="SIG", help="the stop signal; TERM"
+    )
+    parser.add_argument("--check", action="store_true", help="print the problems alone; exit 1 if there is one")
     parser.add_argument("--json", action="store_true", help="for machines")
     parser.add_argument("--watch", type=seconds, nargs="?", const=2.0, metavar="SECONDS", help="again and again")
     parser.add_argument("-V", "--version", action="version", version=f"pyinit-ps {__version__}")
@@ -96,7 +99,7 @@ def show(options: argparse.Namespace) -> int:
         pid = None if options.target is None else pid_of(options.target)
         seen = dict([members.around(pid, everyone)])
     found = {namespace: findings.lasting(group, options.signal) for namespace, group in seen.items()}
-    problems = [finding for some in found.values() for finding in some if finding.is_problem]
+    problems = [finding for some in found.values() for finding in problems_of(some)]
     if options.watch is not None and sys.stdout.isatty():
         print("\033[H\033[J", end="")
     if options.json:
@@ -136,12 +139,16 @@ def pid_of(target: str) -> int:
     raise members.UnseenError(f"{target!r} is no PID; {'; '.join(answers) or 'there is neither docker nor podman'}")
 
 
+def problems_of(found: list[Finding]) -> list[Finding]:
+    return [finding for finding in found if finding.is_problem]
+
+
 def overview(seen: dict[str, dict[int, Member]], found: dict[str, list[Finding]]) -> list[str]:
     """A line for each namespace, the worst first."""
     rows = [["NAMESPACE", "PID 1", "COMMAND", "PROCESSES", "ZOMBIES", "FINDINGS", "THE FIRST"]]
-    order = sorted(seen, key=lambda name: (-sum(finding.is_problem for finding in found[name]), name))
+    order = sorted(seen, key=lambda name: (-len(problems_of(found[name])), name))
     for name in order:
-        group, problems = seen[name], [finding for finding in found[name] if finding.is_problem]
+        group, problems = seen[name], problems_of(found[name])
         init = members.init_of(group)
         zombies = sum(member.is_zombie for member in group.values())
         who = [str(init.pid), init.name] if init else ["-", "-"]

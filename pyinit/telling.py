@@ -35,8 +35,8 @@ def heads(
     deaf: "Collection[Birth]",
     readers: "Mapping[int, str]",
     written: "Mapping[int, Collection[str] | None]",
-) -> "tuple[list[Process], set[int], dict[int, Collection[str] | None]]":
-    """Those of the `untold` who are left to nobody but the `deaf`; who of them reads what nobody writes; the writers.
+) -> "tuple[list[Process], dict[int, str], dict[int, Collection[str] | None]]":
+    """Those of the `untold` who are left to nobody but the `deaf`; the readers among them; the writers.
 
     `readers` and `written` are the pipes of processes, as processes.pipes() returns them; the writers are guardians, as
     in wait_for_end_of_file().
@@ -55,8 +55,7 @@ def heads(
     for pid, mine in written.items():
         others = writers.get(found[pid], ())
         writers[found[pid]] = None if mine is None or others is None else {*mine, *others}
-    reading = {process.pid: readers[process.pid] for process in heads if process.pid in readers}
-    return heads, without_writer(reading, writers), writers
+    return heads, {process.pid: readers[process.pid] for process in heads if process.pid in readers}, writers
 
 
 def without_waiting(
@@ -67,10 +66,9 @@ def without_waiting(
     writers: "Mapping[int, Collection[str] | None]",
     ending: "Collection[int]",
 ) -> "list[Process]":
-    """The `heads` but for those who wait for the end of their input; for the `ending` it has just come."""
-    reading = {process.pid: readers[process.pid] for process in heads if process.pid in readers}
-    going = [pid for pid in writers if pid not in reading and left[pid].birth not in deaf]
-    waiting = wait_for_end_of_file(reading, writers, {*ending, *going}).union(ending)
+    """The `heads` but for those `readers` who wait for the end of their input, or have just got it: the `ending`."""
+    going = [pid for pid in writers if pid not in readers and left[pid].birth not in deaf]
+    waiting = wait_for_end_of_file(readers, writers, {*ending, *going}).union(ending)
     return [process for process in heads if process.pid not in waiting]
 
 
