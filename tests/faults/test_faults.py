@@ -72,6 +72,14 @@ def test_a_system_call_is_denied_throughout(name: str, role: int, syscall: str, 
     assert outcome.status == scenario.status
 
 
+def test_a_woken_pyinit_that_fails_at_once_is_started_anew(pyinit: str) -> None:
+    """Where it cannot block the signals, which is its first call of all: they are blocked already."""
+    scenario = next(scenario for scenario in SCENARIOS if scenario.name == "namespace")
+    outcome = run(scenario, pyinit, Fault(1, "rt_sigprocmask", 2, errno.EPERM))
+    assert outcome.has_failed()
+    assert outcome.status == scenario.status, outcome.messages
+
+
 @pytest.mark.parametrize(
     ("role", "syscall"),
     [(0, "unshare"), (0, "socketpair"), (0, "setsockopt"), (0, "fcntl"), (0, "clone"), (1, "prctl"), (1, "mount")],
