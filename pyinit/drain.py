@@ -8,7 +8,7 @@ import _signal
 import posix
 from time import monotonic
 
-from . import log, processes, telling
+from . import log, processes, sending, telling
 from .stop import DRAINING, WAITING
 
 TYPE_CHECKING = False
@@ -108,7 +108,7 @@ class Audience:
                 aloof |= {process.birth for process in left.values() if self.holds_off(process)}
             self.tell(left, left.values() if last else self.heads(left, aloof, now))
             if self.first_look:
-                processes.send((_signal.SIGCONT,), left, left)
+                sending.send((_signal.SIGCONT,), left, left)
             # Who loses its parent while /proc is walked may be missing, but not twice.
             if late and self.is_over(left) and self.is_over({process.pid: process for process in processes.left()}):
                 log.info("nothing that is left heeds the signal")
@@ -150,7 +150,7 @@ class Audience:
                 if process.ignores(signum):
                     self.ignored.add(process.birth)
         for signum, pids in receivers.items():
-            processes.send((signum,), pids, left)
+            sending.send((signum,), pids, left)
 
     def signum_for(self, process: "Process") -> int:
         """What tells `process`: who ignores SIGQUIT, as a shell's background jobs do, may heed SIGTERM."""
@@ -192,10 +192,10 @@ class Audience:
                 self.stop.expire()  # nobody to wait for is known (any more)
             self.stop.bounded = True
         elif self.first_look and scope != "child":
-            processes.signal_descendants((_signal.SIGCONT,))
+            sending.signal_descendants((_signal.SIGCONT,))
             self.owed = scope == "group"
         elif self.first_look or (self.owed and last):
-            processes.signal_descendants((self.signum, _signal.SIGCONT))
+            sending.signal_descendants((self.signum, _signal.SIGCONT))
             self.owed = False
 
 

@@ -1,7 +1,7 @@
-"""/proc: who is below pyinit and what a process is; and signals to processes that are not its children.
+"""/proc: who is below pyinit, and what a process is. It only reads.
 
-Called by drain, and by init for --scope all and --kill-after. Everything in /proc may be gone between two reads: what
-has gone is left out. See proc(5).
+Called by drain, receivers and sending, and by members for pyinit-ps. Everything in /proc may be gone between two reads:
+what has gone is left out. See proc(5).
 """
 
 import _signal
@@ -11,12 +11,11 @@ from time import CLOCK_BOOTTIME, clock_gettime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
 IGNORED_BY_DEFAULT = (_signal.SIGCHLD, _signal.SIGCONT, _signal.SIGURG, _signal.SIGWINCH)
 # Those of /proc/PID/status that somebody looks at.
 FIELDS = frozenset({b"Name", b"State", b"Uid", b"NSpid", b"ShdPnd", b"SigBlk", b"SigIgn", b"SigCgt"})
-MOST_WALKS = 100  # where what forks runs as another user and cannot be stopped
 
 
 class NoProcError(Exception):
@@ -119,7 +118,7 @@ def descends(pid: int) -> bool:
     """Whether `pid` is a descendant of the calling process; false where that cannot be seen (any more)."""
     own = posix.getpid()
     while pid > 1:
-        pid = _state_and_parent(pid)[1]
+        pid = parent(pid)
         if pid == own:
             return True
     return False
@@ -168,89 +167,11 @@ def _walk_parents(own: int) -> list[int]:
     """By every process's parent: as long as there are processes."""
     children: dict[int, list[int]] = {}
     for pid in _all_pids():
-        children.setdefault(_state_and_parent(pid)[1], []).append(pid)
+        children.setdefault(parent(pid), []).append(pid)
     family = [own]
     for pid in family:  # grows while it is walked
         family += children.get(pid, ())
     return family[1:]
-
-
-def signal_descendants(signums: "Iterable[int]") -> None:
-    """Send the signals to every descendant: as PID 1, at once, to every process of the namespace. See kill(2).
-
-    NoProcError as in descendants(), but not as PID 1.
-    """
-    if posix.getpid() != 1:
-        send(signums, descendants())
-        return
-    for signum in signums:
-        try:
-            posix.kill(-1, signum)
-        except ProcessLookupError:
-            pass  # the last one has just ended
-
-
-def kill_descendants() -> None:
-    """SIGKILL for every descendant, those included that a fork bomb adds during the walk; NoProcError as above.
-
-    Whoever is found is stopped first, until a walk finds nobody new: a stopped process forks no more, while one that is
-    killed makes room for the next where the number of processes is bounded.
-    """
-    if posix.getpid() == 1:
-        signal_descendants((_signal.SIGKILL,))
-        return
-    stopped: set[int] = set()
-    for _ in range(MOST_WALKS):
-        fresh = [pid for pid in descendants() if pid not in stopped]
-        if not fresh:
-            break
-        send([_signal.SIGSTOP], fresh, stopped)
-        stopped.update(fresh)
-    send([_signal.SIGKILL], stopped, stopped)
-
-
-def send(signums: "Iterable[int]", pids: "Collection[int]", family: "Collection[int]" = ()) -> None:
-    """Send the signals to each of `pids` whose parent is still one of them, of `family`, or pyinit.
-
-    As PID 1 to each of them: a namespace has no strangers in it. Elsewhere only pyinit's own children keep their PIDs
-    until pyinit reaps them. Any other PID may have been given to a stranger since the walk, so that process is pinned
-    by a pidfd and its parent looked at again before it gets a signal. See pidfd_send_signal(2).
-    """
-    own = posix.getpid()
-    parents = {own, *pids, *family}
-    for pid in pids:
-        parent = own if own == 1 else _state_and_parent(pid)[1]
-        try:
-            if parent == own:
-                for signum in signums:
-                    posix.kill(pid, signum)
-            elif parent in parents:
-                _send_pinned(signums, pid, parents)
-        except OSError:
-            pass  # ESRCH: it has just ended; EPERM: it runs as another user
-
-
-def _send_pinned(signums: "Iterable[int]", pid: int, parents: "Collection[int]") -> None:
-    """Send the signals to `pid`, or to nobody if its parent is none of `parents`."""
-    try:
-        pidfd = posix.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    except (AttributeError, OSError):  # a CPython built without it, Linux before 5.3, a filter: left is a short race
-        for signum in signums:
-            posix.kill(pid, signum)
-        return
-    try:
-        if _state_and_parent(pid)[1] in parents:
-            for signum in signums:
-                try:
-                    _signal.pidfd_send_signal(pidfd, signum)
-                except ProcessLookupError:
-                    return
-                except (AttributeError, OSError):
-                    posix.kill(pid, signum)
-    finally:
-        posix.close(pidfd)
 
 
 def is_out_of_reach(target: Process, signum: int) -> bool:
@@ -387,6 +308,11 @@ def name(pid: int) -> str:
 def state(pid: int) -> str:
     """The state of `pid` as one letter, such as D or Z; X where it has gone."""
     return _state_and_parent(pid)[0]
+
+
+def parent(pid: int) -> int:
+    """The PID of the parent of `pid`; 0 where it has gone."""
+    return _state_and_parent(pid)[1]
 
 
 def _state_and_parent(pid: int) -> tuple[str, int]:

@@ -73,7 +73,7 @@ class Receivers:
 
     def signal_others_in_group(self, signum: int) -> None:
         """Send `signum` to those of pyinit's own group that descend from it, but not to the main child."""
-        from . import processes
+        from . import processes, sending
 
         try:
             family = processes.descendants()
@@ -81,14 +81,14 @@ class Receivers:
             self.warn_of_proc(error)
             return
         group = [pid for pid in family if pid != self.child.pid and processes.process(pid).group == self.child.group]
-        processes.send((signum,), group, family)
+        sending.send((signum,), group, family)
 
     def signal_descendants(self, *signums: int) -> None:
         """Send the signals to every descendant."""
-        from . import processes
+        from . import processes, sending
 
         try:
-            processes.signal_descendants(signums)
+            sending.signal_descendants(signums)
         except processes.NoProcError as error:
             self.signal_without_proc(signums, error)
 
@@ -97,10 +97,10 @@ class Receivers:
 
         Whether they could be found.
         """
-        from . import processes
+        from . import processes, sending
 
         try:
-            processes.kill_descendants()
+            sending.kill_descendants()
             return True
         except processes.NoProcError as error:
             return self.signal_without_proc((_signal.SIGKILL,), error)
