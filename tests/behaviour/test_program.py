@@ -3,65 +3,20 @@
 import json
 import os
 import signal
-import subprocess
-import sysconfig
-import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.behaviour.launches import ENVIRONMENT, STATE, SUBREAPER, program, run
 from tests.behaviour.launching import next_line
 from tests.behaviour.shell import CONTAINER, CTRL_C, CTRL_D, CTRL_Z, terminal
 from tests.harness import (
-    BASE_PYTHON,
-    PYINIT,
     PYTHON,
     Mode,
-    children_of,
     need,
-    rests,
     settled,
-    started,
-    status_of,
     wait_until,
 )
-
-LIBRARY = next(PYINIT.parents[1].glob("lib/python3*/site-packages"))
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(LIBRARY)}
-SUBREAPER = "import os, sys, signal, pyinit\npyinit.launch(subreaper=True)\n"
-# Everything that a child could find changed, as a dictionary.
-STATE = """
-import json, os, signal, sys, threading
-def state():
-    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-    names = "SigBlk", "SigIgn", "SigCgt", "Threads", "Umask", "NSsid"
-    fds = {}
-    for fd in sorted(map(int, os.listdir("/proc/self/fd"))):
-        try:
-            fds[fd] = os.readlink(f"/proc/self/fd/{fd}"), os.get_inheritable(fd)
-        except OSError:
-            pass  # it was the listing's own
-    return {
-        **{name: status.get(name) for name in names},
-        "fds": fds, "cwd": os.getcwd(), "environment": dict(os.environ), "main": threading.main_thread().name,
-        "handlers": [str(signal.getsignal(number)) for number in signal.valid_signals()],
-    }
-"""
-HAS_WAITER = (LIBRARY / "pyinit/waiter").exists()
-
-
-def program(text: str, *words: str, mode: Mode = "pid1", init: tuple[str, ...] = (), **popen: Any) -> Any:
-    """Start a Python program, as PID 1 or not; as started() otherwise. Not in the checkout, which has a pyinit too."""
-    given: dict[str, Any] = {"env": ENVIRONMENT, "bufsize": 0, "cwd": "/", **popen}
-    return started("-c", text, *words, init=[*init, PYTHON], mode=mode, **given)
-
-
-def run(text: str, *words: str, **started: Any) -> tuple[int, str]:
-    """Run a program to its end: exit status and output."""
-    with program(text, *words, stderr=subprocess.STDOUT, **started) as process:
-        output = process.output().decode()
-        return process.wait(), output
 
 
 def test_the_program_goes_on_as_a_child_and_its_status_is_pyinits() -> None:
@@ -264,13 +219,6 @@ def test_a_cwd_that_may_not_be_searched_is_no_hindrance(tmp_path: Path) -> None:
     assert run(text) == (0, "True\n")
 
 
-def test_a_python_that_is_found_by_pythonhome_is_refused() -> None:
-    environment = {**ENVIRONMENT, "PYTHONHOME": sysconfig.get_config_var("prefix")}
-    status, output = run("import pyinit; pyinit.launch()", env=environment)
-    assert status == 1
-    assert "RuntimeError: pyinit.launch() needs a Python that is found without PYTHONHOME" in output
-
-
 def test_options_count_in_the_call_and_in_the_environment(mode: Mode) -> None:
     text = "import sys, pyinit; pyinit.launch(subreaper=True, remap_exit=(7, 8)); sys.exit(int(sys.argv[1]))"
     assert run(text, "7", mode=mode) == (0, "")
@@ -314,128 +262,6 @@ os.wait()
         settled(pyinit)
         process.send(signal.SIGKILL)
         assert next_line(process) == b"10"
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        ("launch(grace=-1)", "ValueError: --grace -1: a time is"),
-        ("launch(scope='session')", "ValueError: --scope session: a scope is"),
-        ("launch(rewrite={'TERM': 'QIUT'})", "ValueError: --rewrite TERM:QIUT: "),
-        ("launch(json_status_fd=77)", "ValueError: --json-status-fd 77: this descriptor is not open"),
-    ],
-)
-def test_a_bad_option_is_a_value_error_wherever_it_runs(mode: Mode, call: str, message: str) -> None:
-    status, output = run(f"import pyinit; pyinit.{call}", mode=mode)
-    assert status == 1
-    assert message in output
-
-
-@pytest.mark.parametrize("options", ["-n", "--pause", "--help", "-k"])
-def test_so_is_one_in_the_environment(options: str) -> None:
-    environment = {**ENVIRONMENT, "PYINIT_OPTIONS": options}
-    status, output = run("import pyinit; pyinit.launch()", mode="subreaper", env=environment)
-    assert status == 1
-    assert "ValueError: PYINIT_OPTIONS: " in output
-
-
-@pytest.mark.parametrize(
-    ("before", "message"),
-    [
-        (
-            "threading.Thread(target=threading.Event().wait, name='it', daemon=True).start()",
-            "already: it: call",
-        ),
-        ("import faulthandler; faulthandler.dump_traceback_later(1000)", "already: python"),
-        ("sys.frozen = True", "is not"),
-        ("sys.executable = ''", "is not"),
-    ],
-)
-def test_where_a_fork_would_break_something_it_is_refused(mode: Mode, before: str, message: str) -> None:
-    text = f"import os, sys, threading, pyinit\n{before}\ntry: pyinit.launch(subreaper=True)\n"
-    text += "except RuntimeError as error: print(error)\nsys.stdout.flush()\nos._exit(len(os.listdir('/proc/self/fd')))"
-    status, output = run(text, mode=mode)
-    assert status == 4
-    assert message in output
-
-
-def test_from_another_thread_it_is_refused() -> None:
-    text = "import threading, pyinit\nthread = threading.Thread(target=lambda: pyinit.launch(subreaper=True))\n"
-    assert "is for the main thread" in run(text + "thread.start()", mode="subreaper")[1]
-
-
-def test_an_event_loop_that_runs_is_refused(mode: Mode) -> None:
-    text = "import asyncio, pyinit\nasync def main(): pyinit.launch(subreaper=True)\nasyncio.run(main())"
-    status, output = run(text, mode=mode)
-    assert status == 1
-    assert "RuntimeError: an event loop runs already" in output
-
-
-def test_threads_that_have_been_joined_are_no_hindrance() -> None:
-    text = "import threading, pyinit\nfor _ in range(200):\n    t = threading.Thread(target=int); t.start(); t.join()\n"
-    text += "print(pyinit.launch())"
-    for _ in range(10):
-        assert run(text) == (0, "True\n")
-
-
-FAILS_FIRST = (
-    STATE
-    + """
-import errno, pyinit
-told = []
-signal.signal(signal.SIGCHLD, lambda *_: told.append(1))
-os.set_inheritable(os.open("/dev/null", os.O_RDONLY), True)
-os.set_inheritable(0, False)
-signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGUSR2})
-print("once", end=" ")
-pid, before = os.getpid(), state()
-try:
-    pyinit.launch(subreaper=True)
-except OSError as error:
-    children = open(f"/proc/self/task/{pid}/children").read()
-    print(errno.errorcode[error.errno], os.getpid() == pid, state() == before, repr(children), told)
-print(pyinit.launch(subreaper=True), os.getppid() == pid)
-"""
-)
-
-
-@pytest.mark.parametrize(
-    ("inject", "code"),
-    [("clone,clone3,fork,vfork:error=EAGAIN:when=1", "EAGAIN"), ("execve:error=ENOMEM:when=1..2", "ENOMEM")],
-    ids=["fork", "exec"],
-)
-def test_where_fork_or_exec_fails_the_one_process_goes_on_unchanged(tmp_path: Path, inject: str, code: str) -> None:
-    """Where there is a waiter, to execute it fails, and then Python."""
-    need("strace")
-    if not HAS_WAITER:
-        inject = inject.replace("1..2", "1")
-    calls = inject.partition(":")[0]
-    strace = ("strace", "-o", str(tmp_path / "trace"), "-e", f"trace={calls}", "-e", f"inject={inject}")
-    status, output = run(FAILS_FIRST, mode="subreaper", init=strace)
-    assert (status, output) == (0, f"once {code} True True '' []\nTrue True\n")
-    assert "INJECTED" in (tmp_path / "trace").read_text()
-
-
-def test_where_there_is_no_waiter_or_it_cannot_be_executed_python_waits(tmp_path: Path) -> None:
-    need("strace")
-    inject = ("-e", "inject=execve:error=EACCES:when=1+2") if HAS_WAITER else ()  # Python succeeds, between the two
-    strace = ("strace", "-o", str(tmp_path / "trace"), "-e", "trace=execve", *inject)
-    with program(SUBREAPER + "sys.stdin.read(); sys.exit(7)", mode="subreaper", init=strace, stdin=-1) as process:
-        pyinit = wait_until(lambda: [pid for pid in children_of(process.pid) if rests(pid)], "pyinit")[0]
-        assert os.readlink(f"/proc/{pyinit}/exe") == BASE_PYTHON
-        process.close_stdin()
-        assert process.wait() == 7
-    assert ("INJECTED" in (tmp_path / "trace").read_text()) == HAS_WAITER
-
-
-def test_in_a_zip_file_it_says_that_it_needs_a_directory(tmp_path: Path) -> None:
-    package = tmp_path / "with.zip"
-    with zipfile.ZipFile(package, "w") as file:
-        for module in (LIBRARY / "pyinit").glob("*.py"):
-            file.write(module, f"pyinit/{module.name}")
-    status, output = run("import pyinit; pyinit.launch()", env={**ENVIRONMENT, "PYTHONPATH": str(package)})
-    assert status == 1
-    assert f"RuntimeError: pyinit.launch() needs its package in a directory: there is no {package}" in output
 
 
 def test_at_a_terminal_the_program_is_in_the_foreground_and_ctrl_c_reaches_it_alone(tmp_path: Path) -> None:
@@ -485,33 +311,3 @@ print(imported, sorted(set(sys.modules) - before - imported))
     imported, _, launched = output.partition(" ")
     assert (status, imported) == (0, "{'pyinit'}")
     assert set(json.loads(launched.replace("'", '"'))) <= {*own, "fcntl"}
-
-
-def by_module(*words: str, **popen: Any) -> Any:
-    """Start `python -m pyinit words`."""
-    return started(*words, init=[PYTHON, "-m", "pyinit"], env=ENVIRONMENT, cwd="/", **popen)
-
-
-def test_python_m_pyinit_is_the_command_in_an_isolated_interpreter(mode: Mode) -> None:
-    with by_module("-e", "7", "--", "sh", "-c", "echo up; read _; exit 7", mode=mode, stdin=-1) as process:
-        assert process.line() == b"up\n"
-        settled(process.pid)
-        words = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
-        assert words[:2] == [PYTHON.encode(), b"-ISXutf8"]
-        assert status_of(process.pid)["Name"] == "pyinit"
-        process.close_stdin()
-        assert process.wait() == 0
-
-
-def test_python_m_pyinit_says_what_is_wrong_as_the_command_does() -> None:
-    with by_module("--nonsense", stderr=-1) as process:
-        assert process.wait() == 125
-        assert process.process.stderr is not None
-        assert process.process.stderr.read() == b"pyinit: --nonsense is no option (see pyinit --help)\n"
-
-
-def test_python_m_pyinit_leaves_the_locale_alone() -> None:
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(LIBRARY)}
-    with started("env", init=[PYTHON, "-m", "pyinit", "--"], env=environment, cwd="/") as process:
-        names = {line.split(b"=")[0] for line in process.output().splitlines()}
-    assert names == {b"PATH", b"PYTHONPATH", b"PYINIT_TEST"}
