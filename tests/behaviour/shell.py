@@ -251,7 +251,8 @@ def command_of(pyinit: int) -> int:
         if not children:
             return 0
         pid = children[0]
-    return pid if pid != pyinit else 0
+    # Looked at again: between a program that launches itself and its command, pyinit is an interpreter that is starting.
+    return pid if pid != pyinit and status_of(pyinit).get("Name") == "pyinit" else 0
 
 
 def words_of(pid: int) -> bytes:
