@@ -6,7 +6,7 @@
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
 BUILD_PACKAGES := gcc libc6-dev libcap-dev python3-dev python3-venv procps util-linux
-TEST_PACKAGES := tini dumb-init catatonit bubblewrap bash dash zsh fish tmux bsdutils busybox less vim-tiny strace sudo
+TEST_PACKAGES := tini dumb-init catatonit bubblewrap bash dash zsh fish tmux bsdutils busybox less vim-tiny strace sudo man-db mandoc bash-completion
 SERVER_PACKAGES := redis-server nginx-light postgresql nodejs
 ENGINE_PACKAGES := docker.io podman runc conmon debootstrap iproute2
 # What is about neither the terminal, where it never rests, nor the rest, nor pyinit-ps.
@@ -14,7 +14,7 @@ PLAIN_TESTS := tests/behaviour $(foreach name,job suspend same_job terminal laun
 # What a program that launches itself does as the command does, but for what is said of the command line, and its start.
 ITSELF_TESTS := $(foreach name,signals status scope orphans stop terminal job_control job_keys suspend,tests/behaviour/test_$(name).py)
 ITSELF_BUT := launcher or namespace or pause or moment_of_the_start or between_the_fork or command_that_was_killed
-SOURCES := $(wildcard pyinit/*.py pyinit/waiter.* pyinit/bin/*) setup.cfg pyproject.toml
+SOURCES := $(wildcard pyinit/*.py pyinit/waiter.* pyinit/bin/* share/*/* share/*/*/*) setup.cfg pyproject.toml
 
 .PHONY: demo test faults lint bench clean
 

@@ -57,6 +57,15 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     """The options."""
+    parser = options_parser()
+    options = parser.parse_args(words)
+    if options.all and options.target is not None:
+        parser.error(f"--all shows all namespaces, and {options.target!r} is in one")
+    return options
+
+
+def options_parser() -> argparse.ArgumentParser:
+    """What reads the options, and what the manual page and the completions are made from."""
     parser = argparse.ArgumentParser(
         prog="pyinit-ps", description="Show what PID 1 of a PID namespace sees, and why it will not stop."
     )
@@ -69,10 +78,7 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="for machines")
     parser.add_argument("--watch", type=seconds, nargs="?", const=2.0, metavar="SECONDS", help="again and again")
     parser.add_argument("-V", "--version", action="version", version=f"pyinit-ps {__version__}")
-    options = parser.parse_args(words)
-    if options.all and options.target is not None:
-        parser.error(f"--all shows all namespaces, and {options.target!r} is in one")
-    return options
+    return parser
 
 
 def signum(word: str) -> int:

@@ -251,7 +251,7 @@ def command_of(pyinit: int) -> int:
         if not children:
             return 0
         pid = children[0]
-    # Looked at again: between a program that launches itself and its command, pyinit is an interpreter that is starting.
+    # Looked at again: when the command of a program that launches itself begins, pyinit is an interpreter that starts.
     return pid if pid != pyinit and status_of(pyinit).get("Name") == "pyinit" else 0
 
 

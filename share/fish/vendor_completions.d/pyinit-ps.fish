@@ -1,0 +1,8 @@
+# fish completion for pyinit-ps(1)
+complete -c pyinit-ps -f -s h -l help -d 'show this help message and exit'
+complete -c pyinit-ps -f -s a -l all -d 'every PID namespace in a line, worst first'
+complete -c pyinit-ps -f -s s -l signal -x -a '(string match -rv \'^[0-9]\' (kill -l | string split \' \'))' -d 'the stop signal; TERM'
+complete -c pyinit-ps -f -l check -d 'print the problems alone; exit 1 if there is one'
+complete -c pyinit-ps -f -l json -d 'for machines'
+complete -c pyinit-ps -f -l watch -x -a '' -d 'again and again'
+complete -c pyinit-ps -f -s V -l version -d 'show program\'s version number and exit'

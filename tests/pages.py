@@ -1,0 +1,211 @@
+"""Write what is made from the tables of options: their part of the manual pages, and the completions.
+
+`python -m tests.pages` writes them into share/; a test fails where they are not what it would write.
+"""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from pyinit import options, ps
+
+SHARE = Path(__file__).parents[1] / "share"
+BEGIN, END = '.\\" begin options\n', '.\\" end options\n'
+SCOPES = "child group all"
+
+
+class Row(NamedTuple):
+    """An option: `letter` and `name` as typed, `value` its placeholder or "", `peers` who else has it."""
+
+    letter: str
+    name: str
+    value: str
+    meaning: str
+    peers: str = ""
+
+    def typed(self, after: str = "") -> list[str]:
+        """The words that it is called by: `-t`, `--grace`; `after` behind the long one."""
+        return [*([f"-{self.letter}"] if self.letter else []), f"--{self.name}{after}"]
+
+
+def of_pyinit() -> list[Row]:
+    """The options of pyinit."""
+    return [Row(of.letter, of.name, of.value, of.meaning, of.peers) for of in options.OPTIONS]
+
+
+def of_pyinit_ps() -> list[Row]:
+    """The options of pyinit-ps."""
+    found = []
+    for action in ps.options_parser()._actions:
+        if action.option_strings:
+            letter = next((word[1:] for word in action.option_strings if len(word) == 2), "")
+            value = str(action.metavar or "") if action.nargs != 0 else ""
+            found.append(Row(letter, action.option_strings[-1][2:], value, str(action.help)))
+    return found
+
+
+def manual(page: str, rows: list[Row]) -> str:
+    """The manual page with its part about the options made anew; see mdoc(7)."""
+    lines = [".Bl -tag -width Ds\n"]
+    for row in rows:
+        words = " , ".join(f"Fl {word[1:]}" for word in row.typed())
+        lines.append(f".It {words}{f' Ar {row.value}' if row.value else ''}\n")
+        peers = f".\nAs in {row.peers}" if row.peers else ""
+        meaning = re.sub("^= ", "the same as ", row.meaning)
+        meaning = meaning[0].upper() + meaning[1:]
+        lines.append(f"{meaning}{peers}.\n".replace("--", "\\-\\-").replace("; ", ";\n"))
+    before, _, rest = page.partition(BEGIN)
+    return before + BEGIN + "".join(lines) + ".El\n" + END + rest.partition(END)[2]
+
+
+BASH = """\
+# bash completion for @PROGRAM@(1)
+_@NAME@() {
+    local word=${COMP_WORDS[COMP_CWORD]} at=1 option=
+    COMPREPLY=()
+    while ((at < COMP_CWORD)); do
+        case ${COMP_WORDS[at]} in
+            --) at=$((at + 1)) && break ;;
+            @VALUED@) option=${COMP_WORDS[at]} at=$((at + 1)) ;;
+            -*) at=$((at + 1)) && continue ;;
+            *) break ;;
+        esac
+        # bash parts words at = and :
+        [[ ${COMP_WORDS[at]} == = ]] && at=$((at + 1))
+        [[ ${COMP_WORDS[at + 1]} == : ]] && at=$((at + 2))
+        if ((at >= COMP_CWORD)); then
+            [[ $word == [=:] ]] && word=
+            case $option in
+@VALUES@
+            esac
+            return
+        fi
+        at=$((at + 1))
+    done
+    if ((at == COMP_CWORD)) && [[ $word == -* && ${COMP_WORDS[at - 1]} != -- ]]; then
+        COMPREPLY=($(compgen -W "@WORDS@" -- "$word"))
+@COMMAND@
+    fi
+}
+complete -F _@NAME@ @PROGRAM@
+"""
+BASH_COMMAND = """\
+    elif declare -F _comp_command_offset >/dev/null; then
+        _comp_command_offset "$at"
+    elif declare -F _command_offset >/dev/null; then
+        _command_offset "$at"
+    elif ((at == COMP_CWORD)); then
+        COMPREPLY=($(compgen -c -- "$word"))
+    else
+        compopt -o default"""
+BASH_VALUES = {
+    "SIG": """compgen -A signal -X '!SIG*' -- "$word\"""",
+    "SCOPE": f"""compgen -W "{SCOPES}" -- "$word\"""",
+}
+BASH_VALUES["SIG:SIG"] = BASH_VALUES["SIG"]
+
+
+def bash(program: str, rows: list[Row], runs_a_command: bool) -> str:
+    """A completion for bash, with or without the package bash-completion."""
+    valued = [row for row in rows if row.value]
+    values = [
+        f"                {' | '.join(row.typed())}) COMPREPLY=($({BASH_VALUES[row.value]})) ;;"
+        for row in valued
+        if row.value in BASH_VALUES
+    ]
+    return (
+        BASH.replace("@COMMAND@\n", f"{BASH_COMMAND}\n" if runs_a_command else "")
+        .replace("@VALUED@", " | ".join(word for row in valued for word in row.typed()))
+        .replace("@VALUES@", "\n".join(values))
+        .replace("@WORDS@", " ".join(word for row in rows for word in row.typed()))
+        .replace("@PROGRAM@", program)
+        .replace("@NAME@", program.replace("-", "_"))
+    )
+
+
+ZSH_VALUES = {"SIG": "_signals -s", "SIG:SIG": "_signals -s", "SCOPE": f"({SCOPES})"}
+ZSH_COMMAND = [
+    "    '(-)1:command:_command_names -e' \\",
+    "    '*::argument:{ [[ $words[1] == -- ]] && shift words && ((CURRENT--)); _normal }'",
+]
+REPEATED = ("rewrite", "remap-exit", "verbose")
+
+
+def zsh(program: str, rows: list[Row], runs_a_command: bool) -> str:
+    """A completion for zsh; see zshcompsys(1)."""
+    lines = [f"#compdef {program}", "", "_arguments -s -S -A '-*' \\"]
+    for row in rows:
+        words = [f"-{row.letter}{'+' if row.value else ''}"] if row.letter else []
+        words.append(f"--{row.name}{'=' if row.value else ''}")
+        others = "'*'" if row.name in REPEATED else f"'({' '.join(row.typed())})'"
+        what = "{" + ",".join(words) + "}" if len(words) > 1 else words[0]
+        meaning = row.meaning.replace("[", "\\[").replace("]", "\\]").replace("'", "'\\''")
+        value = row.value.replace(":", "\\:")
+        action = f":{value}:{ZSH_VALUES.get(row.value, '')}" if row.value else ""
+        lines.append(f"    {others}{what}'[{meaning}]{action}' \\")
+    if runs_a_command:
+        lines += ZSH_COMMAND
+    else:
+        lines += ["    '(-)1:PID or container:_pids'"]
+    return "\n".join(lines) + "\n"
+
+
+FISH_COMMAND = """
+# The words of the command, where it has begun: what is left when the options have been taken away.
+function __fish_@NAME@_command
+    set -l words (commandline -opc) (commandline -ct)
+    argparse -s @ARGPARSE@ -- $words[2..] 2>/dev/null
+    and set -q argv[1]
+    and not string match -q -- '-*' $argv[1]
+    and printf '%s\\n' $argv
+end
+
+function __fish_@NAME@_complete_command
+    __fish_complete_subcommand --commandline (__fish_@NAME@_command)
+end
+
+complete -c @PROGRAM@ -x -n '__fish_@NAME@_command >/dev/null' -a '(__fish_@NAME@_complete_command)'
+"""
+FISH_VALUES = {"SIG": "(string match -rv '^[0-9]' (kill -l | string split ' '))", "SCOPE": SCOPES}
+FISH_VALUES["SIG:SIG"] = FISH_VALUES["SIG"]
+
+
+def fish(program: str, rows: list[Row], runs_a_command: bool) -> str:
+    """A completion for fish; see complete(1) and argparse(1) there."""
+    name = program.replace("-", "_")
+    lines = [f"# fish completion for {program}(1)"]
+    unless = ""
+    if runs_a_command:
+        given = " ".join(
+            f"{f'{row.letter}/' if row.letter else ''}{row.name}{'=+' if row.value else ''}" for row in rows
+        )
+        lines.append(FISH_COMMAND.replace("@ARGPARSE@", given).replace("@PROGRAM@", program).replace("@NAME@", name))
+        unless = f" -n 'not __fish_{name}_command >/dev/null'"
+    for row in rows:
+        letter = f" -s {row.letter}" if row.letter else ""
+        values = f" -x -a {quoted(FISH_VALUES.get(row.value, ''))}" if row.value else ""
+        lines.append(f"complete -c {program} -f{unless}{letter} -l {row.name}{values} -d {quoted(row.meaning)}")
+    return "\n".join(lines) + "\n"
+
+
+def quoted(text: str) -> str:
+    """A word for fish."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def files() -> dict[Path, str]:
+    """Each file below share/ and what it should hold."""
+    made = {}
+    for program, rows, runs in (("pyinit", of_pyinit(), True), ("pyinit-ps", of_pyinit_ps(), False)):
+        page = SHARE / "man/man1" / f"{program}.1"
+        made[page] = manual(page.read_text(), rows)
+        made[SHARE / "bash-completion/completions" / program] = bash(program, rows, runs)
+        made[SHARE / "zsh/site-functions" / f"_{program}"] = zsh(program, rows, runs)
+        made[SHARE / "fish/vendor_completions.d" / f"{program}.fish"] = fish(program, rows, runs)
+    return made
+
+
+if __name__ == "__main__":
+    for path, text in files().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
