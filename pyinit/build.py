@@ -16,7 +16,7 @@ import sysconfig
 from pathlib import Path
 
 from setuptools.command.bdist_wheel import bdist_wheel  # isort: skip, it brings distutils with it
-from distutils.command.build_py import build_py  # isort: skip
+from setuptools.command.build_py import build_py  # isort: skip
 from distutils.command.build_scripts import build_scripts  # isort: skip
 
 FLAGS = "-ISXutf8"
