@@ -1,4 +1,4 @@
-"""The table of options: what parsing, --help and the README's table are made from.
+"""The table of options: what parsing, --help, the manual page and the completions are made from.
 
 Called by cli where there is an option or a variable to read; `pyinit -- command` does without it. Parsed by hand:
 getopt costs 8 ms of the start, argparse 10.

@@ -1,7 +1,7 @@
 """What three ways of making a PID namespace do with the same cases, as a Markdown table: python -m tests.compare.
 
-pyinit, unshare(1) and bwrap(1). Every cell is what was seen in this run; the README holds such a table. A test runs
-this and checks pyinit's column.
+pyinit, unshare(1) and bwrap(1). Every cell is what was seen in this run; tests/benchmarks/README.md holds such a table.
+A test runs this and checks pyinit's column.
 """
 
 import os

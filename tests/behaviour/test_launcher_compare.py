@@ -1,4 +1,4 @@
-"""The table that compares pyinit with unshare(1) and bwrap(1) says of pyinit what the README says."""
+"""The table that compares pyinit with unshare(1) and bwrap(1) says of pyinit what is promised."""
 
 import subprocess
 

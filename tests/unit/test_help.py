@@ -1,19 +1,10 @@
-"""README.md and --help say what the one table of options says."""
+"""--help says what the one table of options says, and CHANGELOG.md what the version is."""
 
 from pathlib import Path
 
 from pyinit import __version__, options
 
 ROOT = Path(__file__).parents[2]
-
-
-def test_the_readme_lists_every_option_as_the_table_has_it() -> None:
-    rows = []
-    for option in options.OPTIONS:
-        names = [f"-{option.letter}"] if option.letter else []
-        names.append(f"--{option.name} {option.value}".rstrip())
-        rows.append(f"| {', '.join(f'`{name}`' for name in names)} | {option.meaning} | {option.peers} |")
-    assert "| --- | --- | --- |\n" + "\n".join(rows) + "\n\n" in (ROOT / "README.md").read_text()
 
 
 def test_the_help_lists_every_option() -> None:
