@@ -6,6 +6,7 @@ Every process that a test starts inherits a variable of its own in the environme
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -97,6 +98,13 @@ def children_of(pid: int) -> list[int]:
 
 def all_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def open_to_all(path: Path) -> None:
+    """Let every user reach `path`, through the directories that pytest keeps to its own."""
+    for directory in path.parents:
+        if not directory.stat().st_mode & stat.S_IXOTH:
+            directory.chmod(0o755)
 
 
 def fill(fd: int) -> None:

@@ -23,6 +23,7 @@ from tests.harness import (
     Started,
     need,
     need_root,
+    open_to_all,
     started,
     status_of,
     wait_until,
@@ -267,8 +268,7 @@ def test_a_child_that_hidepid_hides_is_gone(tmp_path: Path) -> None:
     hidden = tmp_path / "hidden"
     shutil.copy(shutil.which("sleep") or "", hidden)
     hidden.chmod(0o111)
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(0o755)
+    open_to_all(hidden)
     user = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", public_pyinit(), "-v"]
     init = in_mount_namespace("mount -t proc -o hidepid=2 proc /proc", *user)
     with bounded(0), started("sh", "-c", f"{hidden} 1000 & exit 7", init=init, stderr=subprocess.PIPE) as run:

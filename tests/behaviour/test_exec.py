@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.behaviour.launching import public_pyinit
-from tests.harness import Mode, need_root, started
+from tests.harness import Mode, need_root, open_to_all, started
 
 Capture = pytest.CaptureFixture[str]
 
@@ -170,8 +170,7 @@ def test_a_directory_that_is_closed_to_the_user_gives_126(capfd: Capture, tmp_pa
     closed.mkdir()
     script(closed / "command")
     closed.chmod(0o700)
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(0o755)
+    open_to_all(closed)
     status, line = refused(capfd, closed / "command", init=[public_pyinit()], user=54321, group=54321, extra_groups=[])
     assert status == 126
     assert "ermission denied" in line
@@ -183,8 +182,7 @@ def test_a_directory_of_path_that_is_closed_to_the_user_holds_no_command(capfd: 
     closed = tmp_path / "closed"
     closed.mkdir()
     closed.chmod(0o700)
-    for directory in (tmp_path, *tmp_path.parents[:2]):
-        directory.chmod(0o755)
+    open_to_all(closed)
     user: dict[str, Any] = {"init": [public_pyinit()], "user": 54321, "group": 54321, "extra_groups": []}
     path = {"PATH": f"{closed}:/usr/bin:/bin"}
     status, line = refused(capfd, "no-such-command", env=path, **user)

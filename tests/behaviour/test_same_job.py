@@ -236,7 +236,7 @@ def test_a_script_that_kills_its_group_when_told_ends_once(bash: Shell, option: 
     bash.enter(f"pyinit {option} sh -c '{script}' &")
     bash.see("ready\r\n")
     running = bash.pyinit()
-    assert len(bash.named("sleep")) == 1
+    bash.the("sleep")
     os.kill(running, signal.SIGTERM)
     bash.see("told\r\n")
     wait_until(lambda: bash.alive() == [bash.pid], "the end")

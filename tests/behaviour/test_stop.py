@@ -16,6 +16,7 @@ from tests.harness import (
     children_of,
     need,
     need_root,
+    open_to_all,
     started,
     state_of,
     status_of,
@@ -249,8 +250,7 @@ def test_a_pipeline_of_another_user_whose_descriptors_cannot_be_read_is_told_fro
     need_root()
     need("setpriv")
     tmp_path.chmod(0o777)
-    for directory in tmp_path.parents[:2]:
-        directory.chmod(0o755)
+    open_to_all(tmp_path)
     file, log = tmp_path / "told", tmp_path / "log"
     init = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace", str(PYINIT), "--"]
     script = f'setpriv --reuid=54321 --clear-groups "$@" | cat >{log}; true'

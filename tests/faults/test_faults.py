@@ -6,6 +6,7 @@
 import errno
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import repeat
 
 import pytest
@@ -75,7 +76,8 @@ def test_a_system_call_is_denied_throughout(name: str, role: int, syscall: str, 
 def test_a_woken_pyinit_that_fails_at_once_is_started_anew(pyinit: str) -> None:
     """Where it cannot block the signals, which is its first call of all: they are blocked already."""
     scenario = next(scenario for scenario in SCENARIOS if scenario.name == "namespace")
-    outcome = run(scenario, pyinit, Fault(1, "rt_sigprocmask", 2, errno.EPERM))
+    with_time_to_rest = replace(scenario, script=f"sleep 1; {scenario.script}")
+    outcome = run(with_time_to_rest, pyinit, Fault(1, "rt_sigprocmask", 2, errno.EPERM))
     assert outcome.has_failed()
     assert outcome.status == scenario.status, outcome.messages
 
