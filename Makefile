@@ -14,6 +14,9 @@ PLAIN_TESTS := tests/behaviour $(foreach name,job suspend same_job terminal laun
 # What a program that launches itself does as the command does, but for what is said of the command line, and its start.
 ITSELF_TESTS := $(foreach name,signals status scope orphans stop terminal job_control job_keys suspend,tests/behaviour/test_$(name).py)
 ITSELF_BUT := launcher or namespace or pause or moment_of_the_start or between_the_fork or command_that_was_killed
+PYTEST = $(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
+# Two files of tests at once: they wait more than they work. The engines' tests share an engine.
+AT_ONCE := -n 2 --dist loadfile
 SOURCES := $(wildcard pyinit/*.py pyinit/waiter.* pyinit/bin/* share/*/* share/*/*/*) setup.cfg pyproject.toml
 
 .PHONY: demo test faults lint bench clean
@@ -23,13 +26,14 @@ demo: $(VENV)/pyinit
 
 test: $(VENV)/pyinit $(VENV)/plain $(VENV)/itself $(VENV)/tools lint
 	$(call packages,$(TEST_PACKAGES) $(SERVER_PACKAGES) $(ENGINE_PACKAGES))
-	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/plain/bin/pyinit $(VENV)/bin/python -m pytest $(PLAIN_TESTS) $(PYTEST_OPTIONS)
-	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/itself/pyinit $(VENV)/bin/python -m pytest $(ITSELF_TESTS) -k "not ($(ITSELF_BUT))" $(PYTEST_OPTIONS)
-	$(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
+	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/plain/bin/pyinit $(PYTEST) $(PLAIN_TESTS) $(AT_ONCE)
+	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/itself/pyinit $(PYTEST) $(ITSELF_TESTS) -k "not ($(ITSELF_BUT))" $(AT_ONCE)
+	$(PYTEST) --ignore tests/engines $(AT_ONCE)
+	$(PYTEST) tests/engines
 
 faults: $(VENV)/pyinit $(VENV)/tools
 	$(call packages,$(TEST_PACKAGES))
-	$(VENV)/bin/python -m pytest --every-fault tests/faults $(PYTEST_OPTIONS)
+	$(PYTEST) --every-fault tests/faults
 
 lint: $(VENV)/pyinit $(VENV)/tools
 	$(VENV)/bin/ruff check . pyinit/bin/pyinit

@@ -62,7 +62,7 @@ def wait_until(condition: Callable[[], Value], what: str = "", deadline: float =
 def status_of(pid: int) -> dict[str, str]:
     """The fields of /proc/PID/status; none where the process has gone."""
     try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
     except (FileNotFoundError, ProcessLookupError):
         return {}
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -60,7 +60,7 @@ def runs_the_tests(command: str, directory: Path) -> None:
     """As this run shows; here only that there is such a target."""
     words = ["sh", "-c", f"{command} --dry-run"]
     plan = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
-    assert plan.count("-m pytest") == 3
+    assert "-m pytest tests/engines" in plan
 
 
 def starts_nothing_that_outlives_it(command: str, directory: Path) -> None:

@@ -55,7 +55,7 @@ def processes() -> Iterator[Process]:
 def process_of(pid: int) -> Process | None:
     """What the host sees of `pid`; None if there is no such process."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     name, _, rest = stat.partition("(")[2].rpartition(")")
