@@ -67,14 +67,14 @@ def lasting(group: dict[int, Member], signum: int) -> list[Finding]:
 
     Those who are found to be a problem are looked at again for half a second.
     """
-    found = find(group, signum)
+    found, had_init = find(group, signum), init_of(group) is not None
     for _ in range(LOOKS - 1):
         suspects = {pid for finding in found if finding.is_problem for pid in finding.pids}
         if not suspects:
             break
         sleep(APART)
         group = {pid: member for pid, member in group.items() if pid not in suspects} | look(suspects)
-        if init_of(group) is None:
+        if had_init and init_of(group) is None:
             return []  # the namespace has gone
         now = {(finding.kind, finding.pids[:1]): finding for finding in find(group, signum)}
         same = [now.get((finding.kind, finding.pids[:1])) for finding in found if finding.is_problem]

@@ -185,7 +185,7 @@ def around(pid: int | None, everyone: dict[int, Member]) -> tuple[str, dict[int,
 
 def init_of(group: dict[int, Member]) -> Member | None:
     """PID 1 of the namespace that `group` is in; None where it is out of sight."""
-    level = min(len(member.pids) for member in group.values())
+    level = min((len(member.pids) for member in group.values()), default=0)
     return next((member for member in group.values() if len(member.pids) == level and member.is_init), None)
 
 

@@ -235,9 +235,9 @@ OPTIONS = (
     Option("w", "warn-on-reap", "", "tini", _warn_on_reap, "one warning for each orphan reaped"),
     Option("v", "verbose", "", "tini, dumb-init", _verbose, "say on stderr what it does; -vv: every signal and reap"),
     Option("", "json-status-fd", "FD", "bubblewrap", _status_fd, 'write {"child-pid": N}, {"exit-code": N} to FD'),
-    Option("s", "subreaper", "", "tini", _nothing, "accepted: it always is one"),
+    Option("s", "subreaper", "", "tini", _nothing, "ignored: it always is PID 1 or a subreaper"),
     Option("l", "license", "", "tini", _license, "say which licence this is under and exit"),
-    Option("h", "help", "", "tini, dumb-init, catatonit", _help, "print this and exit"),
+    Option("h", "help", "", "tini, dumb-init, catatonit", _help, "print a summary of the options and exit"),
     Option("V", "version", "", "tini, dumb-init, catatonit", _version, "print the version and exit"),
 )
 

@@ -53,6 +53,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except members.UnseenError as error:
         print(f"pyinit-ps: {error}", file=sys.stderr)
         return WRONG
+    except Exception as error:  # it must not pass for a finding
+        print(f"pyinit-ps: internal error: {error!r}", file=sys.stderr)
+        return WRONG
 
 
 def parsed(words: Sequence[str] | None) -> argparse.Namespace:
@@ -76,8 +79,10 @@ def options_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--check", action="store_true", help="print the problems alone; exit 1 if there is one")
     parser.add_argument("--json", action="store_true", help="for machines")
-    parser.add_argument("--watch", type=seconds, nargs="?", const=2.0, metavar="SECONDS", help="again and again")
-    parser.add_argument("-V", "--version", action="version", version=f"pyinit-ps {__version__}")
+    again = "again and again, every 2 s by default"
+    parser.add_argument("--watch", type=seconds, nargs="?", const=2.0, metavar="SECONDS", help=again)
+    version = f"pyinit-ps {__version__}"
+    parser.add_argument("-V", "--version", action="version", version=version, help="print the version and exit")
     return parser
 
 
@@ -111,8 +116,9 @@ def show(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(document(seen, found, options.signal), indent=1, ensure_ascii=False))
     elif options.check:
-        for line in finding_lines(problems):
-            print(line)
+        for namespace, some in found.items():
+            for line in finding_lines(problems_of(some)):
+                print(f"{namespace}  {line}" if options.all else line)
     elif options.all:
         print("\n".join(cut(line) for line in overview(seen, found)))
         if unseen := sum(not member.namespace for member in everyone.values()):

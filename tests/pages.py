@@ -15,13 +15,17 @@ SCOPES = "child group all"
 
 
 class Row(NamedTuple):
-    """An option: `letter` and `name` as typed, `value` its placeholder or "", `peers` who else has it."""
+    """An option: `letter` and `name` as typed, `value` its placeholder or "", `peers` who else has it.
+
+    A value that may be missing is no `value`, but part of the `name` in the manual: `also`.
+    """
 
     letter: str
     name: str
     value: str
     meaning: str
     peers: str = ""
+    also: str = ""
 
     def typed(self, after: str = "") -> list[str]:
         """The words that it is called by: `-t`, `--grace`; `after` behind the long one."""
@@ -39,8 +43,9 @@ def of_pyinit_ps() -> list[Row]:
     for action in ps.options_parser()._actions:
         if action.option_strings:
             letter = next((word[1:] for word in action.option_strings if len(word) == 2), "")
-            value = str(action.metavar or "") if action.nargs != 0 else ""
-            found.append(Row(letter, action.option_strings[-1][2:], value, str(action.help)))
+            value = str(action.metavar or "")
+            also, value = (value, "") if action.nargs == "?" else ("", value)
+            found.append(Row(letter, action.option_strings[-1][2:], value, str(action.help), also=also))
     return found
 
 
@@ -49,7 +54,8 @@ def manual(page: str, rows: list[Row]) -> str:
     lines = [".Bl -tag -width Ds\n"]
     for row in rows:
         words = " , ".join(f"Fl {word[1:]}" for word in row.typed())
-        lines.append(f".It {words}{f' Ar {row.value}' if row.value else ''}\n")
+        value = f" Ar {row.value}" if row.value else f" Ns Op = Ns Ar {row.also}" if row.also else ""
+        lines.append(f".It {words}{value}\n")
         peers = f".\nAs in {row.peers}" if row.peers else ""
         meaning = re.sub("^= ", "the same as ", row.meaning)
         meaning = meaning[0].upper() + meaning[1:]

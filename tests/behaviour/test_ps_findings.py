@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pyinit import findings, members
 from tests.behaviour.looking import as_pid_1, effects, look, pid_1_of, problems, run_ps, survives
 from tests.behaviour.programs import compiled
 from tests.behaviour.stopping import DEAF, recorder, up
@@ -175,6 +176,17 @@ def test_a_script_is_a_shell_too(tmp_path: Path) -> None:
         assert [kind for kind, _ in problems(pid_1_of(run))] == ["untold"]
 
 
+def test_a_namespace_that_goes_meanwhile_is_left_out() -> None:
+    with as_pid_1("sh", "-c", "echo up; exec sleep 1000") as run:
+        up(run)
+        pid = pid_1_of(run)
+        _, group = members.around(pid, members.everyone())
+        assert [finding.kind for finding in findings.find(group, signal.SIGTERM)] == ["deaf-init"]
+        os.kill(pid, signal.SIGKILL)
+        run.wait()
+        assert findings.lasting(group, signal.SIGTERM) == []
+
+
 # Behind which inits the shell's child is told: `told` says so, and then nothing is found.
 TELLERS: dict[str, tuple[list[str], dict[str, str], bool]] = {
     "tini by its variable": (["tini", "--"], {"TINI_KILL_PROCESS_GROUP": "1"}, True),
@@ -200,6 +212,7 @@ def test_who_tells_what_a_shell_has_started(name: str, tmp_path: Path) -> None:
         tells_at_once = tells and init[0] != str(PYINIT)
         if tells_at_once:  # it leaves with the shell, and the kernel kills the rest: so the shell has to take its time
             os.kill(shell, signal.SIGSTOP)
+            wait_until(lambda: state_of(shell) == "T", "the shell to stop")
         os.kill(pid, signal.SIGTERM)
         if tells_at_once:
             wait_until((tmp_path / "told").exists, "it to be told")

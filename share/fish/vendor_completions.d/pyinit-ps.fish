@@ -4,5 +4,5 @@ complete -c pyinit-ps -f -s a -l all -d 'every PID namespace in a line, worst fi
 complete -c pyinit-ps -f -s s -l signal -x -a '(string match -rv \'^[0-9]\' (kill -l | string split \' \'))' -d 'the stop signal; TERM'
 complete -c pyinit-ps -f -l check -d 'print the problems alone; exit 1 if there is one'
 complete -c pyinit-ps -f -l json -d 'for machines'
-complete -c pyinit-ps -f -l watch -x -a '' -d 'again and again'
-complete -c pyinit-ps -f -s V -l version -d 'show program\'s version number and exit'
+complete -c pyinit-ps -f -l watch -d 'again and again, every 2 s by default'
+complete -c pyinit-ps -f -s V -l version -d 'print the version and exit'
