@@ -66,16 +66,24 @@ def manual(page: str, rows: list[Row]) -> str:
 
 BASH = """\
 # bash completion for @PROGRAM@(1)
+_@NAME@_signals() {
+    local names=($(compgen -A signal -X '!SIG*'))
+    [[ $1 == SIG* ]] || names=("${names[@]#SIG}")
+    compgen -W "${names[*]}" -- "$1"
+}
+
 _@NAME@() {
     local word=${COMP_WORDS[COMP_CWORD]} at=1 option=
     COMPREPLY=()
     while ((at < COMP_CWORD)); do
         case ${COMP_WORDS[at]} in
             --) at=$((at + 1)) && break ;;
-            @VALUED@) option=${COMP_WORDS[at]} at=$((at + 1)) ;;
+            @LONG@) option=${COMP_WORDS[at]} ;;
+            -[@LETTERS@] | -[!-]*[@LETTERS@]) option=-${COMP_WORDS[at]: -1} ;;
             -*) at=$((at + 1)) && continue ;;
             *) break ;;
         esac
+        at=$((at + 1))
         # bash parts words at = and :
         [[ ${COMP_WORDS[at]} == = ]] && at=$((at + 1))
         [[ ${COMP_WORDS[at + 1]} == : ]] && at=$((at + 2))
@@ -90,7 +98,7 @@ _@NAME@() {
     done
     if ((at == COMP_CWORD)) && [[ $word == -* && ${COMP_WORDS[at - 1]} != -- ]]; then
         COMPREPLY=($(compgen -W "@WORDS@" -- "$word"))
-@COMMAND@
+@REST@
     fi
 }
 complete -F _@NAME@ @PROGRAM@
@@ -104,11 +112,16 @@ BASH_COMMAND = """\
         COMPREPLY=($(compgen -c -- "$word"))
     else
         compopt -o default"""
+# The names of containers; there may be one engine, both, or none.
+CONTAINERS = '{ docker ps --format "{{.Names}}"; podman ps --format "{{.Names}}"; } 2>/dev/null'
+BASH_TARGET = f"""\
+    else
+        COMPREPLY=($(compgen -W "$({CONTAINERS})" -- "$word"))"""
 BASH_VALUES = {
-    "SIG": """compgen -A signal -X '!SIG*' -- "$word\"""",
-    "SCOPE": f"""compgen -W "{SCOPES}" -- "$word\"""",
+    "SIG": '_@NAME@_signals "$word"',
+    "SIG:SIG": '_@NAME@_signals "$word"',
+    "SCOPE": f'compgen -W "{SCOPES}" -- "$word"',
 }
-BASH_VALUES["SIG:SIG"] = BASH_VALUES["SIG"]
 
 
 def bash(program: str, rows: list[Row], runs_a_command: bool) -> str:
@@ -120,8 +133,9 @@ def bash(program: str, rows: list[Row], runs_a_command: bool) -> str:
         if row.value in BASH_VALUES
     ]
     return (
-        BASH.replace("@COMMAND@\n", f"{BASH_COMMAND}\n" if runs_a_command else "")
-        .replace("@VALUED@", " | ".join(word for row in valued for word in row.typed()))
+        BASH.replace("@REST@", BASH_COMMAND if runs_a_command else BASH_TARGET)
+        .replace("@LONG@", " | ".join(f"--{row.name}" for row in valued))
+        .replace("@LETTERS@", "".join(row.letter for row in valued))
         .replace("@VALUES@", "\n".join(values))
         .replace("@WORDS@", " ".join(word for row in rows for word in row.typed()))
         .replace("@PROGRAM@", program)
@@ -129,11 +143,12 @@ def bash(program: str, rows: list[Row], runs_a_command: bool) -> str:
     )
 
 
-ZSH_VALUES = {"SIG": "_signals -s", "SIG:SIG": "_signals -s", "SCOPE": f"({SCOPES})"}
+ZSH_VALUES = {"SIG": "_signals -s", "SIG:SIG": '{ compset -P "*\\:"; _signals -s }', "SCOPE": f"({SCOPES})"}
 ZSH_COMMAND = [
-    "    '(-)1:command:_command_names -e' \\",
+    "    '(-)1:command: _command_names -e' \\",  # a blank, for -e to be read
     "    '*::argument:{ [[ $words[1] == -- ]] && shift words && ((CURRENT--)); _normal }'",
 ]
+ZSH_TARGET = [f"    '(-)1:PID or container:{{ compadd -- $({CONTAINERS}); _pids }}'"]
 REPEATED = ("rewrite", "remap-exit", "verbose")
 
 
@@ -152,7 +167,7 @@ def zsh(program: str, rows: list[Row], runs_a_command: bool) -> str:
     if runs_a_command:
         lines += ZSH_COMMAND
     else:
-        lines += ["    '(-)1:PID or container:_pids'"]
+        lines += ZSH_TARGET
     return "\n".join(lines) + "\n"
 
 
@@ -172,8 +187,16 @@ end
 
 complete -c @PROGRAM@ -x -n '__fish_@NAME@_command >/dev/null' -a '(__fish_@NAME@_complete_command)'
 """
-FISH_VALUES = {"SIG": "(string match -rv '^[0-9]' (kill -l | string split ' '))", "SCOPE": SCOPES}
-FISH_VALUES["SIG:SIG"] = FISH_VALUES["SIG"]
+# What is typed before a colon stays.
+FISH_BEFORE = "(string match -r '^.*:|^' -- (commandline -ct | string replace -r '^-.*=' ''))"
+FISH_SIGNALS = f"{FISH_BEFORE}(kill -l | string split ' ')"
+FISH_VALUES = {"SIG": "(kill -l | string split ' ')", "SIG:SIG": FISH_SIGNALS, "SCOPE": SCOPES}
+FISH_CONTAINERS = f"({CONTAINERS.replace('{ ', 'begin; ', 1).replace('; }', '; end')})"
+FISH_TARGET = f"""
+complete -c @PROGRAM@ -f
+complete -c @PROGRAM@ -a '{FISH_CONTAINERS}' -d container
+complete -c @PROGRAM@ -a '(__fish_complete_pids)'
+"""
 
 
 def fish(program: str, rows: list[Row], runs_a_command: bool) -> str:
@@ -187,6 +210,8 @@ def fish(program: str, rows: list[Row], runs_a_command: bool) -> str:
         )
         lines.append(FISH_COMMAND.replace("@ARGPARSE@", given).replace("@PROGRAM@", program).replace("@NAME@", name))
         unless = f" -n 'not __fish_{name}_command >/dev/null'"
+    else:
+        lines.append(FISH_TARGET.replace("@PROGRAM@", program))
     for row in rows:
         letter = f" -s {row.letter}" if row.letter else ""
         values = f" -x -a {quoted(FISH_VALUES.get(row.value, ''))}" if row.value else ""
