@@ -20,6 +20,7 @@ DEBIAN = "pyinit-debian"  # what BASE is made from
 BUILD_STAGE = "pyinit-build-stage"
 SERVERS = "pyinit-servers"  # BASE with what tests/servers/programs.py takes from PyPI
 SERVER_PACKAGES = ("celery", "django", "gunicorn", "uvicorn")
+STAGE = "pyinit-stage"  # the build stage of this checkout, for BuildKit, which cannot take BUILD_STAGE as a cache
 SYSTEMD = "pyinit-systemd"  # BASE with Debian's systemd
 SUITE = "trixie"
 TOOLS = ("dockerd", "docker", "debootstrap", "setpriv", "unshare", "ip")  # that it and the engine need
@@ -70,6 +71,11 @@ def build(docker: Docker, name: str, *options: str) -> str:
     """Build Dockerfile.example on BASE, with the repository as context, as a user would."""
     command = ["build", "--file", str(DOCKERFILE), "--build-arg", f"BASE_IMAGE={BASE}", "--tag", name]
     return docker(*command, *options, str(REPOSITORY))
+
+
+def build_stage(docker: Docker) -> None:
+    """Build the first stage of Dockerfile.example; no step of it that is not cached has a network."""
+    build(docker, STAGE, "--target=build", "--network=none", f"--cache-from={BUILD_STAGE}")
 
 
 def example(docker: Docker) -> str:

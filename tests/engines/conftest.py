@@ -8,6 +8,7 @@ import pytest
 
 from tests.engines import base
 from tests.engines.engine import AddTable, Container, Docker, Run
+from tests.engines.root import Root
 from tests.harness import need, need_root
 
 TABLES = pytest.StashKey[list[str]]()
@@ -20,6 +21,25 @@ def docker() -> Iterator[Docker]:
     need(*base.TOOLS)
     with Docker() as engine:
         base.load(engine)
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def newer_root() -> Iterator[Root]:
+    """Where the engines of Debian's next release are."""
+    need_root()
+    need(*base.TOOLS, "nsenter")
+    with Root() as root:
+        yield root
+
+
+@pytest.fixture(scope="session")
+def newer_docker(newer_root: Root) -> Iterator[Docker]:
+    """A Docker engine of that release, which builds by BuildKit, with the base image and base.STAGE."""
+    with Docker(inside=newer_root.inside) as engine:
+        base.load(engine)
+        base.build_stage(engine)
+        engine.environment["DOCKER_BUILDKIT"] = "1"
         yield engine
 
 

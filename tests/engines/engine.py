@@ -18,6 +18,7 @@ from typing import NamedTuple, Self, TypeVar
 import pytest
 
 T = TypeVar("T")
+Inside = Callable[..., list[str]]  # the argv that runs these words where an engine is: here(), or Root.inside()
 
 PATIENCE = 120.0  # seconds that anything may take on a loaded machine
 GRACE = 10.0  # seconds from `docker stop` to SIGKILL: Docker's default
@@ -77,16 +78,23 @@ def descendants(pid: int) -> list[Process]:
     return found
 
 
+def here(*words: str) -> list[str]:
+    """The argv of an engine's program of this machine: the one that came with the engine, before any other in PATH."""
+    return [shutil.which(words[0], path=f"/usr/bin:{os.environ.get('PATH', '')}") or words[0], *words[1:]]
+
+
 class Docker:
     """A Docker engine, while the context lasts; calling it runs the client with these words."""
 
-    def __init__(self, *, online: bool = False) -> None:
+    def __init__(self, *, online: bool = False, inside: Inside = here) -> None:
         self.online = online  # in the host's network namespace, for builds that need the network
+        self.inside = inside
         # Not below pytest's directory: the path of a socket may not be longer than 107 bytes, see unix(7).
         self.directory = Path(tempfile.mkdtemp(prefix="pyinit-docker-"))
         self.socket = f"unix://{self.directory}/docker.sock"
         # The classic builder runs without a plugin, and takes images of its own as a cache.
         self.environment = os.environ | {"DOCKER_HOST": self.socket, "DOCKER_BUILDKIT": "0"}
+        self.environment["DOCKER_CONFIG"] = str(self.directory / "client")
         self.daemon: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -104,14 +112,15 @@ class Docker:
         """Start the daemon and wait until it answers."""
         Path(self.directory, "daemon.json").write_text("{}")
         places = {"config-file": "daemon.json", "data-root": "data", "exec-root": "exec", "pidfile": "docker.pid"}
-        # Should this suite be killed, the engine is told to end, and ends its containers.
-        argv = ["setpriv", "--pdeathsig", "TERM", "unshare", "--mount-proc"]
+        argv = ["unshare", "--mount-proc"]
         if not self.online:
             argv += ["--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
         argv += ["dockerd", f"--host={self.socket}", f"--cgroup-parent=/{self.directory.name}"]
         argv += [f"--{option}={self.directory / name}" for option, name in places.items()]
         argv += ["--bridge=none", "--iptables=false", "--ip6tables=false"]
         with open(self.directory / "log", "wb") as log:
+            # Should this suite be killed, the engine is told to end, and ends its containers.
+            argv = ["setpriv", "--pdeathsig", "TERM", *self.inside(*argv)]
             self.daemon = subprocess.Popen(argv, stdout=log, stderr=log)
         until(self.answers, f"the engine answers; its log is {self.directory}/log")
 
@@ -136,9 +145,8 @@ class Docker:
 
     def run(self, *words: str, text: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run the client, with `text` on its standard input; a failure of it fails the test if `check`."""
-        result = subprocess.run(
-            [CLIENT, *words], env=self.environment, input=text, text=True, capture_output=True, timeout=600
-        )
+        argv = self.client(*words)
+        result = subprocess.run(argv, env=self.environment, input=text, text=True, capture_output=True, timeout=600)
         if check and result.returncode:
             pytest.fail(f"docker {' '.join(words)}: exit {result.returncode}\n{result.stdout[-3000:]}{result.stderr}")
         return result
@@ -155,11 +163,7 @@ class Docker:
 
     def client(self, *words: str) -> list[str]:
         """The argv of a client, for those who start it themselves."""
-        return [CLIENT, "--host", self.socket, *words]
-
-
-# The client that came with the engine, before any other that PATH may hold.
-CLIENT = shutil.which("docker", path=f"/usr/bin:{os.environ.get('PATH', '')}") or "docker"
+        return [*self.inside("docker"), "--host", self.socket, *words]
 
 
 class Container:

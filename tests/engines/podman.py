@@ -9,24 +9,26 @@ from typing import Any
 
 import pytest
 
-from tests.engines.engine import Docker, remove
+from tests.engines.engine import Docker, Inside, here, remove
 
-# Raising a limit, which Podman does by default, is forbidden where CAP_SYS_RESOURCE is.
+# Raising a limit, which Podman does by default, is forbidden where CAP_SYS_RESOURCE is; and the controller of its other
+# default may be one of cgroups version 1.
 CONFIG = """
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+pids_limit = 0
 """
 
 
 class Podman:
     """Calling it runs podman with these words."""
 
-    def __init__(self) -> None:
+    def __init__(self, inside: Inside = here, runtime: str = "runc") -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="pyinit-podman-"))
         config = self.directory / "containers.conf"
         config.write_text(CONFIG)
         self.environment = os.environ | {"CONTAINERS_CONF": str(config)}
-        self.argv = ["podman", "--runtime=runc", "--cgroup-manager=cgroupfs", "--events-backend=file"]
+        self.argv = [*inside("podman"), f"--runtime={runtime}", "--cgroup-manager=cgroupfs", "--events-backend=file"]
         places = {"root": "root", "runroot": "run", "tmpdir": "tmp"}
         self.argv += [f"--{option}={self.directory / name}" for option, name in places.items()]
 
@@ -49,10 +51,10 @@ class Podman:
         """As run(), but returns what was printed to stdout."""
         return self.run(*words, check=check).stdout.strip()
 
-    def load(self, docker: Docker, image: str) -> None:
-        """Copy an image of a Docker engine."""
-        archive = self.directory / "image.tar"
-        docker("save", "--output", str(archive), image)
+    def load(self, docker: Docker, *images: str) -> None:
+        """Copy images of a Docker engine."""
+        archive = self.directory / "images.tar"
+        docker("save", "--output", str(archive), *images)
         self("load", "--quiet", "--input", str(archive))
         archive.unlink()
 

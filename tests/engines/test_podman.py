@@ -1,4 +1,4 @@
-"""Podman: run, stop, and the Kubernetes manifests of pod.yaml."""
+"""Podman, this machine's and that of Debian's next release: run, stop, and the manifests of examples/pod.yaml."""
 
 import importlib
 import time
@@ -8,22 +8,27 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.engines.base import REPOSITORY
 from tests.engines.engine import BY_ITSELF, Docker, children, process_of, until
 from tests.engines.podman import Podman
 from tests.harness import missing, need
 
-MANIFESTS = Path(__file__).with_name("pod.yaml")
+MANIFESTS = REPOSITORY / "examples/pod.yaml"
 FINISHING = 2.0  # seconds that the Deployment's command needs
-WORKERS = {"graceful": "graceful-pod-0-worker", "shared": "shared-worker"}  # containers, by their manifests
+GRACE = 30  # seconds: terminationGracePeriodSeconds
 
 
-@pytest.fixture(scope="module")
-def podman(docker: Docker, pyinit: str) -> Iterator[Podman]:
-    """Podman with the image that has pyinit."""
-    need("podman", "runc", "conmon")
-    engine = Podman()
+@pytest.fixture(scope="module", params=["this release", "next release"])
+def podman(request: pytest.FixtureRequest, docker: Docker, pyinit: str, example: str) -> Iterator[Podman]:
+    """Podman with the image that has pyinit, and with Dockerfile.example's, which the manifests call `example`."""
+    if request.param == "next release":
+        engine = Podman(request.getfixturevalue("newer_root").inside, runtime="crun")
+    else:
+        need("podman", "runc", "conmon")
+        engine = Podman()
     try:
-        engine.load(docker, pyinit)
+        docker("tag", example, "example")
+        engine.load(docker, pyinit, "example")
         yield engine
     finally:
         engine.stop()
@@ -31,9 +36,11 @@ def podman(docker: Docker, pyinit: str) -> Iterator[Podman]:
 
 @pytest.fixture
 def played(podman: Podman) -> Iterator[dict[str, str]]:
-    """The pods of pod.yaml, played; the names of their containers."""
+    """The pods of pod.yaml, played; the names of their containers, by those of the manifests."""
     podman("kube", "play", "--network=none", str(MANIFESTS))
-    yield WORKERS
+    # Podman 4.3 numbers the pods of a Deployment, Podman 5 does not.
+    containers = [name for name in podman("ps", "--format={{.Names}}").split() if name.endswith("-worker")]
+    yield {name.partition("-")[0]: name for name in containers}
     podman("kube", "play", "--down", str(MANIFESTS), check=False)
 
 
@@ -56,6 +63,19 @@ def test_podman_stop_ends_a_shell_form_command_by_itself(podman: Podman, pyinit:
     assert time.monotonic() - began < BY_ITSELF
     assert podman.inspect(container)["State"]["ExitCode"] == 143
     assert podman.logs(container) == "ready\n"
+
+
+def test_what_podman_stop_sends_to_a_systemd_can_become_sigterm(podman: Podman, pyinit: str) -> None:
+    script = "trap 'echo got TERM; exit 5' TERM; echo ready; while :; do sleep 0.1; done"
+    words = ["--systemd=always", "--env=PYINIT_OPTIONS=--rewrite=RTMIN+3:TERM", pyinit, "sh", "-c", script]
+    container = podman("run", "--detach", "--network=none", *words)
+    says(podman, container, "ready")
+    assert podman.inspect(container)["Config"]["StopSignal"] in (37, "SIGRTMIN+3")
+    began = time.monotonic()
+    podman("stop", container)
+    assert time.monotonic() - began < BY_ITSELF
+    assert podman.logs(container) == "ready\ngot TERM\n"
+    assert podman.inspect(container)["State"]["ExitCode"] == 5
 
 
 def test_a_played_deployment_finishes_its_work_within_its_grace_period(podman: Podman, played: dict[str, str]) -> None:
@@ -84,6 +104,12 @@ def test_in_a_shared_pid_namespace_pyinit_is_a_subreaper_and_takes_its_orphan_al
     podman("stop", container)
     assert "the orphan got TERM" in podman.logs(container)
     assert podman.inspect(container)["State"]["ExitCode"] == 143
+
+
+def test_a_played_pod_has_the_grace_period_of_its_manifest(podman: Podman, played: dict[str, str]) -> None:
+    if podman("version", "--format={{.Client.Version}}") < "5":
+        pytest.skip("Podman 4.3 gives every container 10 s")
+    assert podman.inspect(played["graceful"])["Config"]["StopTimeout"] == GRACE
 
 
 def test_the_manifests_are_valid_kubernetes() -> None:
