@@ -158,7 +158,7 @@ class Docker:
     def image(self, name: str, dockerfile: str, context: Path | None = None) -> str:
         """Build an image of that name from the text of a Dockerfile."""
         where = ["--file", "-", str(context)] if context else ["-"]
-        self("build", "--quiet", "--tag", name, *where, text=dockerfile)
+        self("build", "--quiet", "--network=none", "--tag", name, *where, text=dockerfile)
         return name
 
     def client(self, *words: str) -> list[str]:
