@@ -230,7 +230,8 @@ def remove(directory: Path) -> None:
         if (mounted := line.split()[4]).startswith(f"{directory}/"):
             subprocess.run(["umount", "--lazy", mounted], check=False)
     shutil.rmtree(directory, ignore_errors=True)
-    for cgroup in Path("/sys/fs/cgroup").glob(f"**/{directory.name}"):
+    cgroups = Path("/sys/fs/cgroup").glob(f"**/{directory.name}/**/")  # BuildKit leaves one in there
+    for cgroup in sorted(cgroups, reverse=True):
         with contextlib.suppress(OSError):  # a controller may appear under two names, such as cpu and cpu,cpuacct
             cgroup.rmdir()
 

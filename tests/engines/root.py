@@ -61,6 +61,5 @@ class Root:
         self.holder.communicate()
 
     def inside(self, *words: str) -> list[str]:
-        """The argv that runs these words in it, in the directory where one is."""
-        pid = self.holder.pid
-        return ["nsenter", f"--mount=/proc/{pid}/ns/mnt", f"--root=/proc/{pid}/root", "--wdns=/tmp", *words]
+        """The argv that runs these words in it."""
+        return ["nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt", *words]
