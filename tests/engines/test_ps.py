@@ -91,7 +91,7 @@ def test_a_container_of_podman_is_found_by_its_name(
     says(podman, container, "ready")
     # It asks `podman`, which knows nothing of this one's storage.
     wrapper = tmp_path / "podman"
-    wrapper.write_text(f'#!/bin/sh\nexec {shlex.join(podman.argv)} "$@"\n')
+    wrapper.write_text(f'#!/bin/sh\nPATH=/usr/bin:/bin exec {shlex.join(podman.argv)} "$@"\n')
     wrapper.chmod(0o755)
     environment = {**podman.environment, "PATH": f"{tmp_path}:/usr/bin:/bin"}
     assert set(found(container, environment)) == {"deaf"}
