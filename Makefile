@@ -1,4 +1,5 @@
 # make demo: what pyinit is for, shown.  make test: everything checked.  make bench: measured beside its peers.
+# make matrix: demo, lint and tests on the Debians to come, each in a root file system of its own.
 # make faults: every system call fails once, and 500 trees of processes do anything.
 # Each installs what it needs: Debian packages where this is root on a Debian, and Python packages in .venv.
 
@@ -6,9 +7,11 @@
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
 BUILD_PACKAGES := gcc libc6-dev libcap-dev python3-dev python3-venv procps util-linux
-TEST_PACKAGES := tini dumb-init catatonit bubblewrap bash dash zsh fish tmux bsdutils busybox less vim-tiny strace sudo man-db mandoc bash-completion
-SERVER_PACKAGES := redis-server nginx-light postgresql nodejs
-ENGINE_PACKAGES := docker.io podman runc conmon debootstrap iproute2
+TEST_PACKAGES := tini dumb-init catatonit bubblewrap bash dash zsh fish tmux bsdutils busybox less vim-tiny strace sudo \
+	libcap2-bin man-db mandoc bash-completion make redis-server iproute2
+MATRIX_PACKAGES := debootstrap git util-linux
+SERVER_PACKAGES := nginx-light postgresql nodejs
+ENGINE_PACKAGES := docker.io podman runc conmon debootstrap
 # What is about neither the terminal, where it never rests, nor the rest, nor pyinit-ps.
 PLAIN_TESTS := tests/behaviour $(foreach name,job suspend same_job terminal launcher_terminal rest ps,--ignore-glob=*/test_$(name)*)
 # What a program that launches itself does as the command does, but for what is said of the command line, and its start.
@@ -19,7 +22,7 @@ PYTEST = $(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
 AT_ONCE := -n 2 --dist loadfile
 SOURCES := $(wildcard pyinit/*.py pyinit/waiter.* pyinit/bin/* share/*/* share/*/*/*) setup.cfg pyproject.toml
 
-.PHONY: demo test faults lint bench clean
+.PHONY: demo test faults lint bench matrix clean
 
 demo: $(VENV)/pyinit
 	@$(VENV)/bin/python -m tests.demo
@@ -43,6 +46,11 @@ lint: $(VENV)/pyinit $(VENV)/tools
 bench: $(VENV)/pyinit $(VENV)/tools
 	$(call packages,$(TEST_PACKAGES) $(ENGINE_PACKAGES))
 	$(VENV)/bin/python -m tests.benchmarks $(BENCH_OPTIONS)
+
+# SUITES="testing stable:arm64", as debootstrap(8) knows them; TESTS="tests/unit" for less than all that needs no engine.
+matrix:
+	$(call packages,$(MATRIX_PACKAGES))
+	@TEST_PACKAGES="$(TEST_PACKAGES)" TESTS="$(TESTS)" $(PYTHON) -m tests.matrix $(SUITES)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,194 @@
+"""`make matrix`: the demo, lint, the tests and two figures on other Debians, each with a Python of its own.
+
+Words are suites, as debootstrap(8) knows them, with `:arm64` for another architecture, which qemu-user runs where
+binfmt_misc knows it. Without words they are all that Debian has in use. What they are called, and which Python they
+have, the mirror says. Each is a root file system from the cache under an overlay that is gone in the end, entered by
+pivot_root(2), because in a plain chroot(2) no user namespace can be made.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+from tests.cache import bootstrap, cached, key
+
+REPOSITORY = Path(__file__).parents[1]
+SUITES = ("stable", "testing", "unstable", "stable:arm64")
+PACKAGES = ("ca-certificates", "make", "python3")  # "a fresh Debian with python3, make and root"
+BINFMT = Path("/proc/sys/fs/binfmt_misc")
+EMULATORS = {"arm64": "qemu-aarch64"}
+# To be killed with this process, however it ends; and then nothing is left of what runs and of what is mounted.
+NAMESPACES = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]
+HOST_FILES = ("etc/resolv.conf", "etc/hosts", "etc/pip.conf")
+# What a package manager is told of the way to its registry; nothing else of this machine's environment gets in.
+KEPT = re.compile(r"PIP_\w+|SSL_CERT_\w+|REQUESTS_CA_BUNDLE|\w+_proxy|\w+_PROXY")
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LC_ALL": "C.UTF-8",
+    "DEBIAN_FRONTEND": "noninteractive",
+    "CI": "true",  # a test that finds something missing fails
+}
+# $1: a directory to mount all of it in; $2: the root file system; the others: a command for in there.
+ENTER = """
+set -e
+space=$1 lower=$2
+shift 2
+mount -t tmpfs -o mode=755 matrix "$space/over"
+mkdir "$space/over/upper" "$space/over/work"
+cd "$space/root"
+mount -t overlay -o "lowerdir=$lower,upperdir=$space/over/upper,workdir=$space/over/work" matrix .
+cd "$space/root"
+mkdir -p old usr/src/pyinit matrix
+for file in $FILES; do
+    [ ! -e "/$file" ] || cp -L "/$file" "$file"
+done
+mount -t proc proc proc
+mount --rbind /dev dev
+mount --rbind /sys sys
+mount --bind "$space/matrix" matrix
+mount --bind "$space/pyinit" usr/src/pyinit
+pivot_root . old
+cd /usr/src/pyinit
+umount -l /old
+rmdir /old
+"$@"
+"""
+# Names the suite and its Python, and runs each step, whatever became of the others.
+STEPS = """
+set -e
+exec </dev/null
+apt-get update -qq
+apt-get dist-upgrade -qq -y --no-install-recommends >/matrix/apt 2>&1 || { cat /matrix/apt; exit 1; }
+python=$(readlink /usr/bin/python3)
+apt-get indextargets --format '$(CODENAME) $(SUITE)' | head -n 1 >/matrix/suite
+if grep -q unstable /matrix/suite; then
+    python=$(apt-cache --names-only search '^python3[.][0-9]+$' | cut -d ' ' -f 1 | sort -V | tail -n 1)
+    apt-get install -qq -y --no-install-recommends $python $python-dev $python-venv >/matrix/apt 2>&1
+fi
+$python -c 'import platform; print(platform.python_version())' >/matrix/python
+step() {
+    echo "matrix: $(cat /matrix/suite), Python $(cat /matrix/python), $(date +%T): $1"
+    name=$1
+    shift
+    "$@" && status=0 || status=$?
+    echo $status >/matrix/$name.status
+    [ $status = 0 ] || echo "matrix: $name: exit $status"
+}
+make="make PYTHON=/usr/bin/$python"
+step demo $make demo
+step lint $make lint
+step packages sh -c 'apt-get install -qq -y --no-install-recommends $TEST_PACKAGES >/matrix/apt 2>&1 || { cat /matrix/apt; exit 1; }'
+step tests .venv/bin/python -m pytest --junitxml=/matrix/tests.xml $TESTS
+step benchmarks .venv/bin/python -m tests.benchmarks --only start,rest --json /matrix/benchmarks.json
+"""
+
+
+class Row(NamedTuple):
+    """What became of one suite."""
+
+    suite: str
+    python: str
+    steps: dict[str, int]  # the exit status of each
+    counts: dict[str, int]  # of tests
+    figures: dict[str, tuple[float, float]]  # pyinit's and tini's
+
+    def failed(self) -> bool:
+        return not self.steps or any(self.steps.values())
+
+
+def main(words: list[str]) -> int:
+    """Run one suite after the other, show the table, return the exit status."""
+    if os.geteuid() != 0:
+        sys.exit("matrix: root file systems are made and mounted by root")
+    rows = []
+    for word in words or SUITES:
+        suite, _, architecture = word.partition(":")
+        if architecture and not (BINFMT / EMULATORS.get(architecture, "?")).exists():
+            print(f"matrix: {word}: not run: binfmt_misc has no {EMULATORS.get(architecture, architecture)}")
+        else:
+            rows.append(run(suite, architecture))
+    print("\n".join(table(rows)))
+    return any(row.failed() for row in rows)
+
+
+def run(suite: str, architecture: str) -> Row:
+    """Run all steps in a root file system of this suite."""
+    options = [f"--arch={architecture}"] if architecture else []
+    name = "-".join(filter(None, ["root", suite, architecture, key(*PACKAGES)]))
+    root = cached(name, lambda path: bootstrap(path, suite, PACKAGES, *options))
+    with tempfile.TemporaryDirectory(prefix="pyinit-matrix-") as directory:
+        space = Path(directory)
+        space.chmod(0o755)  # other users' tests run in a directory of it
+        for part in ("over", "root", "matrix"):
+            (space / part).mkdir()
+        subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", REPOSITORY, space / "pyinit"], check=True)
+        environment = {name: value for name, value in os.environ.items() if KEPT.fullmatch(name)} | ENVIRONMENT
+        environment |= {"FILES": " ".join(HOST_FILES), "TESTS": os.environ.get("TESTS") or "tests/unit tests/behaviour"}
+        environment["TEST_PACKAGES"] = os.environ.get("TEST_PACKAGES", "")
+        command = [*NAMESPACES, "sh", "-c", ENTER, "sh", str(space), str(root), "sh", "-c", STEPS]
+        status = subprocess.run(command, env=environment).returncode
+        return result(space / "matrix", f"{suite} {architecture}".strip(), status)
+
+
+def result(directory: Path, suite: str, status: int) -> Row:
+    """What the steps have written down; `status` is that of the shell that ran them."""
+    name, python = (said(directory / "suite") or suite, said(directory / "python") or "?")
+    steps = {path.stem: int(said(path)) for path in sorted(directory.glob("*.status"))}
+    if status:
+        steps["system"] = status
+    return Row(name, python, steps, tests(directory / "tests.xml"), figures(directory / "benchmarks.json"))
+
+
+def said(path: Path) -> str:
+    """What a step has written into a file; "" where it has not come to that."""
+    return path.read_text().strip() if path.exists() else ""
+
+
+def tests(path: Path) -> dict[str, int]:
+    """How many tests there were, and what became of them."""
+    if not path.exists():
+        return {}
+    suite = next(ElementTree.parse(path).iter("testsuite"))
+    count = {name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")}
+    failed = count["failures"] + count["errors"]
+    return {"passed": count["tests"] - failed - count["skipped"], "failed": failed, "skipped": count["skipped"]}
+
+
+def figures(path: Path) -> dict[str, tuple[float, float]]:
+    """The medians of the start, in ms, and of private memory at rest, in KiB, as PID 1: pyinit's and tini's."""
+    if not path.exists():
+        return {}
+    found = {}
+    for measure in json.loads(path.read_text())["measures"]:
+        medians = {name: figure["median"] for name, figure in measure["figures"].items()}
+        if measure["role"] == "PID 1" and {"pyinit", "tini"} <= medians.keys():
+            found[measure["name"]] = (medians["pyinit"], medians["tini"])
+    return found
+
+
+def table(rows: list[Row]) -> list[str]:
+    """One line for each suite, in Markdown, with a last column for what failed."""
+    lines = ["", "| suite | Python | passed | failed | skipped | start / tini's | private memory / tini's | not well |"]
+    lines.append("| --- " * 8 + "|")
+    for row in rows:
+        counts = [str(row.counts.get(name, "-")) for name in ("passed", "failed", "skipped")]
+        start = beside(row.figures.get("init -- true"), "ms")
+        memory = beside(row.figures.get("private dirty"), "KiB")
+        bad = ", ".join(name for name, status in row.steps.items() if status)
+        lines.append("| " + " | ".join([row.suite, row.python, *counts, start, memory, bad or "-"]) + " |")
+    return lines
+
+
+def beside(pair: tuple[float, float] | None, unit: str) -> str:
+    return f"{pair[0]:.3g} / {pair[1]:.3g} {unit} = {pair[0] / pair[1]:.2g}" if pair else "-"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
