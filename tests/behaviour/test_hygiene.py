@@ -233,17 +233,24 @@ def test_python_prctl_is_imported_by_a_subreaper_and_not_by_pid_1() -> None:
 
 
 @pytest.fixture
-def without_python_prctl(tmp_path: Path) -> str:
-    """A script with its package beside it, and a Python whose own directories have no python-prctl."""
+def without_python_prctl(tmp_path: Path) -> list[str]:
+    """The words that start a pyinit which finds no python-prctl, neither beside itself nor where Debian's is."""
     copy_installation(tmp_path)
     for library in tmp_path.rglob("_prctl*"):
         library.unlink()
-    return str(tmp_path / "bin" / "pyinit")
+    script = str(tmp_path / "bin" / "pyinit")
+    interpreter = PYINIT.read_text().split()[0].removeprefix("#!")
+    search = "import glob, site; [print(*glob.glob(f'{path}/_prctl*'), sep='\\n') for path in site.getsitepackages()]"
+    found = subprocess.run([interpreter, "-ISc", search], capture_output=True, text=True, check=True).stdout.split()
+    if not found:
+        return [script]
+    need_root()
+    return in_mount_namespace("\n".join(f"mount --bind /dev/null {library}" for library in found), script)
 
 
-def test_without_python_prctl_a_subreaper_adopts_by_ctypes(without_python_prctl: str) -> None:
+def test_without_python_prctl_a_subreaper_adopts_by_ctypes(without_python_prctl: list[str]) -> None:
     script = "(sleep 1000 & echo $!); echo done; read -r end"
-    with started("sh", "-c", script, init=[without_python_prctl, "--"], stdin=-1, stderr=-1) as run:
+    with started("sh", "-c", script, init=[*without_python_prctl, "--"], stdin=-1, stderr=-1) as run:
         orphan = int(run.line())
         assert run.line() == b"done\n"
         wait_until(lambda: status_of(orphan).get("PPid") == str(run.pid), "the orphan to be adopted")
@@ -255,7 +262,9 @@ def test_without_python_prctl_a_subreaper_adopts_by_ctypes(without_python_prctl:
         assert run.alive() == []
 
 
-def test_with_neither_python_prctl_nor_ctypes_a_subreaper_warns_once_and_goes_on(without_python_prctl: str) -> None:
+def test_with_neither_python_prctl_nor_ctypes_a_subreaper_warns_once_and_goes_on(
+    without_python_prctl: list[str],
+) -> None:
     need_root()
     interpreter = PYINIT.read_text().split()[0].removeprefix("#!")
     find = "import importlib.util; print(importlib.util.find_spec('_ctypes').origin)"
@@ -263,14 +272,14 @@ def test_with_neither_python_prctl_nor_ctypes_a_subreaper_warns_once_and_goes_on
     if not library.startswith("/"):
         missing("a Python whose ctypes can be hidden")
     hide = f"mount --bind /dev/null {library}"
-    hidden = in_mount_namespace(hide, without_python_prctl, "--")
+    hidden = in_mount_namespace(hide, *without_python_prctl, "--")
     with started("sh", "-c", "exit 5", init=hidden, stderr=-1) as run:
         assert run.wait() == 5
         assert run.process.stderr is not None
         said = run.process.stderr.read().decode().splitlines()
     assert len(said) == 1
     assert "orphans will not be adopted" in said[0]
-    with started("true", init=in_mount_namespace(hide, without_python_prctl, "-n", "--"), stderr=-1) as run:
+    with started("true", init=in_mount_namespace(hide, *without_python_prctl, "-n", "--"), stderr=-1) as run:
         assert run.process.stderr is not None
         assert run.process.stderr.readline().startswith(b"pyinit: --pid-namespace needs ctypes")
         assert run.wait() == 125
