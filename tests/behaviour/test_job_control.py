@@ -1,6 +1,7 @@
 """Under an interactive shell, a job with pyinit in front behaves like the job without it; with --pid-namespace too."""
 
 import os
+import shutil
 import signal
 import time
 from functools import partial
@@ -10,6 +11,8 @@ import pytest
 
 from tests.behaviour.shell import CTRL_C, CTRL_D, CTRL_Z, SHELLS, Shell, command_of, shell, words_of
 from tests.harness import children_of, need, state_of, status_of, wait_until
+
+VIM = shutil.which("vim") or "vim.tiny"  # which is all that Debian 13's vim-tiny brings
 
 
 def stopped(running: int) -> bool:
@@ -154,10 +157,10 @@ def holds(path: Path, text: str) -> bool:
 
 
 def test_vim_gives_the_terminal_back_and_gets_it_again(tmp_path: Path, pyinit: str) -> None:
-    need("bash", "vim")
+    need("bash", VIM)
     letter = tmp_path / "letter"
     with shell(*SHELLS["bash"]) as run:
-        run.start(f"TERM=xterm {pyinit} vim -N -u NONE -i NONE {letter}")
+        run.start(f"TERM=xterm {pyinit} {VIM} -N -u NONE -i NONE {letter}")
         for turn in range(3):
             run.type(f"oturn {turn}\x1b:w\r")
             written = f"turn {turn}\n"
