@@ -55,8 +55,7 @@ def both_die_while_pyinit_is_stopped(mode: Mode) -> None:
     script = "(sh -c 'read -r _ <&3' &) 3<&0; echo up; read -r _; exit 7"
     with started("-w", "sh", "-c", script, mode=mode, stdin=-1, stderr=-1) as run:
         assert run.line() == b"up\n"
-        wait_until(lambda: len(children_of(run.pid)) == 2, "the orphan")
-        both = children_of(run.pid)
+        both = wait_until(lambda: found if len(found := children_of(run.pid)) == 2 else [], "the orphan")
         run.send(signal.SIGSTOP)
         wait_until(lambda: state_of(run.pid) == "T")
         assert run.process.stdin is not None
