@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from tests.behaviour.shell import CONTAINER, SHELLS, reporter, reporting_job, shell, signals_until_the_barrier, terminal
-from tests.harness import PYINIT, Mode, need, started, state_of, wait_until
+from tests.harness import PYINIT, Mode, need, started, state_of, status_of, wait_until
 
 SUSPENDING = ["SIGTSTP", "SIGTTIN", "SIGTTOU"]
 
@@ -25,7 +25,7 @@ def test_without_a_terminal_they_are_forwarded_and_pyinit_goes_on(name: str, whe
         if where == "an orphaned group":
             run.wait()  # from here on pyinit has nobody in its session
         if where in ("an orphaned group", "a job"):
-            pyinit = next(pid for pid in run.alive() if os.readlink(f"/proc/{pid}/cwd") == "/")
+            pyinit = wait_until(lambda: [pid for pid in run.alive() if status_of(pid).get("Name") == "pyinit"])[0]
         for _ in range(5):
             os.kill(pyinit, getattr(signal, name))
             assert run.line() == f"got {name}\n".encode()
