@@ -147,7 +147,7 @@ def test_stop_and_cont_to_the_command_alone_do_not_stop_pyinit(bash: Shell, pyin
 
 @pytest.mark.parametrize("options", ["-t 1000", "--wait-all"])
 def test_ctrl_z_suspends_what_the_command_leaves_behind(bash: Shell, pyinit: str, options: str) -> None:
-    bash.enter(f"{pyinit} {options} sh -c '(trap \"\" TERM; exec sleep 1000) & echo main ends'")
+    bash.enter(f"{pyinit} {options} sh -c 'trap \"\" TERM; sleep 1000 & echo main ends'")
     bash.see("main ends\r\n")
     sleep = bash.the("sleep")
     wait_until(lambda: adopted(sleep), "the drain")
