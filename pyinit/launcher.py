@@ -47,6 +47,7 @@ HINTS = {
 }
 ROOT_HINT = "/ is no mount point here, as in a chroot: bind-mount it onto itself first"
 CALLS_HINT = "a seccomp filter forbids it, or no descriptor is free (ulimit -n)"
+SIGNAL_HINT = "this kernel has no such signal, as under qemu-user: -n takes a real one of this architecture"
 PROC_HINT = "this container masks parts of /proc: allow a new one (docker run --security-opt systempaths=unconfined)"
 
 
@@ -96,19 +97,22 @@ class Launcher(SignalTaker):
 
     def connect(self) -> None:
         """Make the socket that the inner speaks to; StepError."""
+        step = "socketpair(AF_UNIX)"
         try:
             self.inner_end, self.socket = socketpair(AF_UNIX, SOCK_SEQPACKET)
+            step = "setsockopt(SO_PASSCRED)"
             self.socket.setsockopt(SOL_SOCKET, SO_PASSCRED, 1)
             # A signal for every message, so that sigwaitinfo(2) is all there is to wait for: a real-time signal, which
             # cannot hide one that somebody sends, or SIGIO where too many are queued. See F_SETSIG in fcntl(2).
+            step = "fcntl(F_SETOWN)"
             fcntl.fcntl(self.socket.fileno(), fcntl.F_SETOWN, posix.getpid())
+            step = "fcntl(F_SETSIG)"
             fcntl.fcntl(self.socket.fileno(), fcntl.F_SETSIG, _signal.SIGRTMAX)
+            step = "fcntl(F_SETFL)"
             flags = fcntl.fcntl(self.socket.fileno(), fcntl.F_GETFL)
             fcntl.fcntl(self.socket.fileno(), fcntl.F_SETFL, flags | posix.O_NONBLOCK | fcntl.FASYNC)
         except OSError as error:
-            raise StepError(
-                "socketpair(AF_UNIX), setsockopt(SO_PASSCRED) and fcntl(F_SETSIG)", error, CALLS_HINT
-            ) from None
+            raise StepError(step, error, SIGNAL_HINT if error.errno == errno.EINVAL else CALLS_HINT) from None
 
     def run(self) -> "NoReturn":
         """Start the inner pyinit, forward to it until it ends, exit as it has: nothing of its namespace is left."""
