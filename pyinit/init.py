@@ -74,6 +74,8 @@ class Init(SignalTaker):
         """Go on where the waiter has stopped."""
         self.child.pid, self.child.group = woken.child, woken.group
         self.early = woken.signals()
+        if woken.role == Woken.INNER:
+            self.role = Woken.INNER  # when it rests again, too: the words still say --pid-namespace
         if woken.has_ended:
             self.ended(woken.status)
         else:

@@ -89,6 +89,21 @@ def test_both_processes_of_the_launcher_rest() -> None:
         assert run.wait() == 138
 
 
+def test_the_inner_of_the_launcher_that_rests_for_the_second_time_drains_all_the_same() -> None:
+    script = "(trap 'echo told; exit' TERM; echo up; while :; do sleep 0.02; done) & read -r _; exit 7"
+    with launched("sh", "-c", script, options=["-a"], stdin=subprocess.PIPE) as run:
+        assert run.line() == b"up\n"
+        (inner,) = children_of(run.pid)
+        rests(inner)
+        (command,) = children_of(inner)
+        run.close_stdin()
+        wait_until(lambda: command not in children_of(inner), "the command's end")
+        rests(inner)
+        run.send(signal.SIGTERM)
+        assert run.line() == b"told\n"
+        assert run.wait() == 7
+
+
 def test_a_command_that_is_traced_and_stopped_has_not_ended(mode: Mode) -> None:
     with started(compiled("traced"), str(int(signal.SIGUSR1)), mode=mode) as run:
         rests(run.pid)
@@ -373,12 +388,12 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 def test_it_runs_on_arm64() -> None:
     """Built by the cross compiler, with and without a C library, and run by qemu-user."""
-    need("aarch64-linux-gnu-gcc", "qemu-aarch64-static")
+    need("aarch64-linux-gnu-gcc", "qemu-aarch64")
     for number, way in enumerate(WAYS[:2]):
         waiter = build_directory() / f"waiter-arm64-{number}"
         source = Path(__file__).parents[2] / "pyinit/waiter.c"
         subprocess.run(["aarch64-linux-gnu-gcc", *way.split(), "-o", waiter, source], check=True)
-        init = [sys.executable, "-c", STANDS_IN, shutil.which("qemu-aarch64-static") or "", str(waiter)]
+        init = [sys.executable, "-c", STANDS_IN, shutil.which("qemu-aarch64") or "", str(waiter)]
         with started(init=init) as run:
             assert run.line() == b"up\n"
             run.send(signal.SIGTERM)
