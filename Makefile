@@ -8,7 +8,8 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
 BUILD_PACKAGES := gcc libc6-dev libcap-dev python3-dev python3-venv procps util-linux
 TEST_PACKAGES := tini dumb-init catatonit bubblewrap bash dash zsh fish tmux bsdutils busybox less vim-tiny strace sudo \
-	libcap2-bin man-db mandoc bash-completion make redis-server iproute2
+	libcap2-bin man-db mandoc bash-completion make redis-server iproute2 \
+	gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 MATRIX_PACKAGES := debootstrap git util-linux
 SERVER_PACKAGES := nginx-light postgresql nodejs
 ENGINE_PACKAGES := docker.io podman runc conmon debootstrap
