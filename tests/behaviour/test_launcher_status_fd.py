@@ -65,7 +65,8 @@ def test_the_child_pid_is_the_callers_and_the_namespace_is_the_commands(init: li
     with reported("sleep", "1000", init=init) as (process, reader):
         document = json.loads(os.read(reader, 1000))
         pid = document["child-pid"]
-        assert Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x001000\x00"
+        # In the middle of execve(2) it has no words yet, and pyinit knows already that it will succeed.
+        assert wait_until(Path(f"/proc/{pid}/cmdline").read_bytes) == b"sleep\x001000\x00"
         numbers = status_of(pid)["NSpid"].split()
         assert numbers[len(status_of(os.getpid())["NSpid"].split()) - 1] == str(pid)
         if init is LAUNCHER:
