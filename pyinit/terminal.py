@@ -59,8 +59,10 @@ class Job:
         if signum == _signal.SIGCONT or not self.shares_group():
             return False
         sender = siginfo.si_pid
-        if signum in SUSPEND_SIGNALS and not self.is_out_here(sender):
-            sender = self.sender_inside(sender)
+        if signum in SUSPEND_SIGNALS:
+            inside = self.sender_inside(sender)
+            if not self.is_out_here(sender) or is_stopping(inside, signum):
+                sender = inside
         if not self.is_in_group(sender):
             return False
         if posix.getpid() == 1 or sender == self.child.pid:
@@ -84,9 +86,12 @@ class Job:
     def sender_inside(self, pid: int) -> int:
         """The descendant that calls itself `pid` in a PID namespace below; 0 where there is none.
 
-        In si_pid the kernel gives the sender's PID as its own namespace has it. What suspends itself by `kill 0`, as
-        vim and sudo do, would be suspended again by what is forwarded. Other signals may rather come twice than not.
+        In si_pid the kernel gives the sender's PID as its own namespace has it, and in a container somebody else may
+        have that out here. What suspends itself by `kill 0`, as vim and sudo do, would be suspended again by what is
+        forwarded. Other signals may rather come twice than not.
         """
+        if not pid:  # from a namespace above
+            return 0
         from .processes import NoProcError, with_inner_pid
 
         try:
@@ -191,3 +196,12 @@ class Job:
         _signal.signal(signum, _signal.SIG_DFL)
         posix.kill(posix.getpid(), signum)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {signum})
+
+
+def is_stopping(pid: int, signum: int) -> bool:
+    """Whether a process is stopped, or will be as soon as it takes `signum`."""
+    from .processes import status
+
+    fields = status(pid)
+    pending = int(fields.get(b"ShdPnd", [b"0"])[0], 16)
+    return fields.get(b"State", [b""])[0] == b"T" or bool(pending >> (signum - 1) & 1)

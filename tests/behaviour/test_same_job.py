@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -16,12 +17,13 @@ from tests.behaviour.shell import (
     Shell,
     command_of,
     reporter,
+    reporting_job,
     shell,
     signals_until_the_barrier,
     terminal,
     words_of,
 )
-from tests.harness import PYTHON, UNSHARE, children_of, need, need_root, state_of, status_of, wait_until
+from tests.harness import PYTHON, UNSHARE, children_of, missing, need, need_root, state_of, status_of, wait_until
 
 # Stops itself for Ctrl-Z by SIGSTOP, which the kernel spares nobody; says what it reads.
 STOPS_ITSELF = """
@@ -253,6 +255,20 @@ def test_kill_0_reaches_the_command_once(bash: Shell) -> None:
     assert signals_until_the_barrier(bash, running) == []
     os.kill(running, signal.SIGTERM)
     bash.prompt()
+
+
+def test_kill_0_in_a_namespace_is_known_where_its_sender_shares_a_pid_with_somebody_outside(tmp_path: Path) -> None:
+    """As sudo suspends itself: in a container low PIDs are taken, and si_pid is the sender's in its own namespace."""
+    need_root()
+    last_pid, go = Path("/proc/sys/kernel/ns_last_pid"), tmp_path / "go"
+    if not last_pid.exists():
+        missing("needs CONFIG_CHECKPOINT_RESTORE")
+    os.mkfifo(go)
+    suspend = f'echo {os.getpid() - 1} >{last_pid}; sh -c "read -r _ <{go}; kill -s TSTP 0" & exec "$@"'
+    with reporting_job(f"pyinit -n sh -c '{suspend}' sh") as (run, pyinit):
+        go.write_text("\n")
+        wait_until(lambda: "T" in [state_of(pid) for pid in run.named("sh")], "the sender to stop")
+        assert signals_until_the_barrier(run, pyinit) == ["SIGTSTP"]
 
 
 @pytest.mark.parametrize("options", ["-g", "-n -g"])
