@@ -1,7 +1,7 @@
 """pyinit.launch() that cannot be done: one error, in the one process that then still is, and nothing has changed."""
 
 import os
-import sysconfig
+import sys
 import zipfile
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tests.harness import (
 
 
 def test_a_python_that_is_found_by_pythonhome_is_refused() -> None:
-    environment = {**ENVIRONMENT, "PYTHONHOME": sysconfig.get_config_var("prefix")}
+    environment = {**ENVIRONMENT, "PYTHONHOME": sys.base_prefix}
     status, output = run("import pyinit; pyinit.launch()", env=environment)
     assert status == 1
     assert "RuntimeError: pyinit.launch() needs a Python that is found without PYTHONHOME" in output
