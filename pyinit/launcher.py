@@ -178,10 +178,11 @@ class Launcher(SignalTaker):
 
     def act_on(self, siginfo: "_signal.struct_siginfo | None") -> None:
         """Listen to the inner; forward what is not of the kernel's own making and not the command's already."""
-        self.listen()
         if siginfo is None:  # for a deadline, and there is none
             return
         signum, job = siginfo.si_signo, self.job
+        if signum not in SUSPEND_SIGNALS or not self.command_ran:
+            self.listen()  # else that it was stopped by this signal would be heard before
         if siginfo.si_code > 0 and signum in (_signal.SIGCHLD, _signal.SIGRTMAX, _signal.SIGIO):
             return
         if job is None:

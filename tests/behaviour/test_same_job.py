@@ -257,6 +257,36 @@ def test_kill_0_reaches_the_command_once(bash: Shell) -> None:
     bash.prompt()
 
 
+# Suspends its whole job by `kill 0` for each line that it reads, and says how often it was continued before.
+SUSPENDS = """
+import os, signal
+continued = 0
+def count(*_):
+    global continued
+    continued += 1
+signal.signal(signal.SIGCONT, count)
+print("ready", flush=True)
+for line in iter(input, "end"):
+    print("continued", continued, flush=True)
+    os.kill(0, signal.SIGTSTP)
+"""
+
+
+def test_who_suspends_his_job_is_continued_once_each_time(bash: Shell, pyinit: str) -> None:
+    """sudo, which suspends itself in this way, copies the settings of its terminal whenever it is continued."""
+    bash.enter(f"{pyinit} {PYTHON} -ISc '{SUSPENDS}'")
+    bash.see("ready\r\n")
+    for turn in range(20):
+        bash.enter("")
+        bash.see(f"continued {turn}\r\n")
+        assert "Stopped" in bash.prompt()
+        bash.start("fg")
+    bash.enter("end")
+    bash.prompt()
+    assert bash.status() == 0
+    bash.leave()
+
+
 def test_kill_0_in_a_namespace_is_known_where_its_sender_shares_a_pid_with_somebody_outside(tmp_path: Path) -> None:
     """As sudo suspends itself: in a container low PIDs are taken, and si_pid is the sender's in its own namespace."""
     need_root()
