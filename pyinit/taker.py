@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ALL_SIGNALS = tuple(_signal.valid_signals())
 IDLE = 0.02  # seconds without a signal, after which it rests
+SI_KERNEL = 0x80  # the highest si_code; the lowest is SI_ASYNCNL, -60
 AGAIN = 0.1  # seconds until what has failed is tried again
 
 
@@ -97,7 +98,12 @@ def wait_for_signal(deadline: float | None) -> "_signal.struct_siginfo | None":
         return _signal.sigwaitinfo(ALL_SIGNALS)
     left = deadline - monotonic()
     # With no time left sigtimedwait(2) returns a pending signal all the same, and a flood of them ends no wait.
-    return _signal.sigtimedwait(ALL_SIGNALS, left) if left > 0 else None
+    siginfo = _signal.sigtimedwait(ALL_SIGNALS, left) if left > 0 else None
+    if siginfo is not None and (siginfo.si_signo not in ALL_SIGNALS or not -64 <= siginfo.si_code <= SI_KERNEL):
+        # CPython's, from memory that nobody has written to: the wait was interrupted without a signal, by SIGSTOP and
+        # SIGCONT, by a freezer or a debugger, and when it was to go on, the time was over.
+        return None
+    return siginfo
 
 
 def close_inherited(keep: set[int | None]) -> None:

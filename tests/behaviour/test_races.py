@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -241,6 +242,27 @@ def signals_at_the_commands_end(mode: Mode) -> None:
             run.send(signum)
         run.send(signal.SIGCONT)
         assert run.wait() == 3
+        assert run.process.stderr is not None
+        assert run.process.stderr.read() == b""
+
+
+def waits_for_a_time(pid: int) -> bool:
+    """Whether it is in rt_sigtimedwait(2) with a timeout, and has taken what was sent to it."""
+    call = Path(f"/proc/{pid}/syscall").read_text().split()
+    return call[3:4] not in ([], ["0x0"]) and int(status_of(pid)["ShdPnd"], 16) == 0
+
+
+def test_who_is_stopped_while_a_time_runs_out_takes_nothing_for_a_signal(mode: Mode) -> None:
+    """CPython's sigtimedwait returns what happens to be in memory then."""
+    with started("-k", "0.3", "sh", "-c", "trap '' TERM; echo up; sleep 1000", mode=mode, stderr=-1) as run:
+        assert run.line() == b"up\n"
+        run.send(signal.SIGTERM)
+        over = time.monotonic() + 0.5
+        wait_until(lambda: waits_for_a_time(run.pid), "pyinit to wait for the time")
+        run.send(signal.SIGSTOP)
+        wait_until(lambda: time.monotonic() > over, "the time to be over")
+        run.send(signal.SIGCONT)
+        assert run.wait() == 137
         assert run.process.stderr is not None
         assert run.process.stderr.read() == b""
 
