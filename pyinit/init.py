@@ -117,6 +117,8 @@ class Init(SignalTaker):
             from .terminal import Job
 
             self.job = Job(self.caller.terminal, self.child, self.continue_child)
+            for siginfo in self.early:  # not acted on where the main child has ended
+                self.job.note_key(siginfo)
             if self.child.pid:
                 self.job.started()
 

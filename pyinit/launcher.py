@@ -122,6 +122,9 @@ class Launcher(SignalTaker):
 
             self.job = Job(terminal, self.command, self.continue_command)
         self.inner.pid, self.early = start(self.caller, self.be_inner)
+        if self.job is not None:
+            for siginfo in self.early:  # not acted on where the inner has ended
+                self.job.note_key(siginfo)
         close(self.inner_end.detach())
         self.settle()
         self.loop()
