@@ -28,7 +28,7 @@ from tests.harness import PYTHON, UNSHARE, children_of, missing, need, need_root
 # Stops itself for Ctrl-Z by SIGSTOP, which the kernel spares nobody; says what it reads.
 STOPS_ITSELF = """
 import os, signal
-signal.signal(signal.SIGTSTP, lambda *_: (print("stopping", flush=True), os.kill(os.getpid(), signal.SIGSTOP)))
+signal.signal(signal.SIGTSTP, lambda *_: (os.write(1, b"stopping\\n"), os.kill(os.getpid(), signal.SIGSTOP)))
 print("ready", flush=True)
 while line := input():
     print("got", line, flush=True)
