@@ -7,7 +7,7 @@ what has gone is left out. See proc(5).
 import _signal
 import posix
 from _stat import S_IWUSR
-from time import CLOCK_BOOTTIME, clock_gettime
+from time import CLOCK_BOOTTIME, clock_gettime, sleep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,11 +55,17 @@ class Process:
         """Whether it may take `signum`, although it ignores it.
 
         It blocks it, if only for a moment, as around a fork; or it waits for signals, as inits do, and meanwhile the
-        kernel does not show them as blocked. See sigwaitinfo(2). As it may begin or end to wait, look more than once.
+        kernel does not show them as blocked. See sigwaitinfo(2). As it may begin or end to wait, look more than once;
+        and longer where it is about to run: on its way out of the wait, which may take a while on a machine with much
+        to do, it is shown neither as waiting nor with what it blocks.
         """
-        for _ in range(3):
+        for look in range(20):
             if self.blocks(signum) or waits_for_signals(self.pid):
                 return True
+            if look > 1:
+                if self.state != "R":
+                    return False
+                sleep(0.001)
             now = process(self.pid)
             self.blocked, self.state = now.blocked, now.state
         return False
