@@ -23,6 +23,7 @@ from tests.harness import (
     Family,
     children_of,
     need,
+    settled,
     state_of,
     status_of,
     wait_until,
@@ -196,11 +197,18 @@ def reporting_job(front: str) -> Iterator[tuple[Shell, int]]:
         run.enter(" ".join([front, *(f"'{word}'" for word in reporter())]))
         run.see("reporting\r\n")
         pyinit = run.pyinit()
+        job_is_known(pyinit)
         yield run, pyinit
         os.kill(pyinit, signal.SIGTERM)
         run.prompt()
         assert run.status() == 0
         run.leave()
+
+
+def job_is_known(pyinit: int) -> None:
+    """Wait until a pyinit, and with -n its inner, knows that the command runs; before, it stops by itself."""
+    for pid in (pyinit, *(child for child in children_of(pyinit) if status_of(child).get("Name") == "pyinit")):
+        settled(pid)
 
 
 def _spawned(

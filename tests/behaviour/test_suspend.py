@@ -8,8 +8,17 @@ import signal
 
 import pytest
 
-from tests.behaviour.shell import CONTAINER, SHELLS, reporter, reporting_job, shell, signals_until_the_barrier, terminal
-from tests.harness import PYINIT, Mode, need, settled, started, state_of, status_of, wait_until
+from tests.behaviour.shell import (
+    CONTAINER,
+    SHELLS,
+    job_is_known,
+    reporter,
+    reporting_job,
+    shell,
+    signals_until_the_barrier,
+    terminal,
+)
+from tests.harness import PYINIT, Mode, need, started, state_of, status_of, wait_until
 
 SUSPENDING = ["SIGTSTP", "SIGTTIN", "SIGTTOU"]
 
@@ -65,7 +74,7 @@ def test_under_a_shell_a_command_that_stops_for_it_is_a_stopped_job(name: str, o
         run.start(f"pyinit {option.format(signum=signum[3:])} cat")
         run.echoes("hello")
         pyinit = run.pyinit()
-        settled(pyinit)  # until it knows that the command runs, SIGTSTP stops it at once, as Ctrl-Z has to
+        job_is_known(pyinit)
         os.kill(pyinit, signal.SIGUSR1 if "USR1" in option else getattr(signal, signum))
         assert "Stopped" in run.prompt()
         assert state_of(pyinit) == "T"
