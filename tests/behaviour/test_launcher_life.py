@@ -19,7 +19,7 @@ from tests.behaviour.launching import (
     next_line,
     next_number,
 )
-from tests.harness import children_of, started, state_of, wait_until
+from tests.harness import children_of, settled, started, state_of, wait_until
 
 KILLS = 500
 CLOSED = "exec 0<&- 1>&- 2>&-"
@@ -180,6 +180,21 @@ def test_a_descriptor_of_the_namespace_is_all_that_can_hold_it() -> None:
         os.close(held)
 
 
+def test_the_inner_of_the_launcher_that_rests_for_the_second_time_drains_all_the_same() -> None:
+    script = "(trap 'echo told; exit' TERM; echo up; while :; do sleep 0.02; done) & read -r _; exit 7"
+    with launched("sh", "-c", script, options=["-a"], stdin=subprocess.PIPE) as run:
+        assert next_line(run) == b"up"
+        inner = run.main_child()
+        settled(inner)
+        (command,) = children_of(inner)
+        run.close_stdin()
+        wait_until(lambda: command not in children_of(inner), "the command's end")
+        settled(inner)
+        run.send(signal.SIGTERM)
+        assert next_line(run) == b"told"
+        assert run.wait() == 7
+
+
 def test_neither_pid_1_nor_the_launcher_holds_what_the_caller_had_open(tmp_path: Path) -> None:
     held = os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT)
     with launched("sleep", "1000", pass_fds=[held], cwd=tmp_path) as process:
@@ -190,7 +205,7 @@ def test_neither_pid_1_nor_the_launcher_holds_what_the_caller_had_open(tmp_path:
             wait_until(lambda pid=pid: os.readlink(f"/proc/{pid}/cwd") == "/")  # type: ignore[misc]
             wait_until(lambda pid=pid: str(tmp_path / "file") not in open_files(pid))  # type: ignore[misc]
             assert Path(f"/proc/{pid}/comm").read_text() == "pyinit\n"
-        assert len(os.listdir(f"/proc/{command}/fd")) == 4
+        wait_until(lambda: len(os.listdir(f"/proc/{command}/fd")) == 4, "the command to have loaded its libraries")
     os.close(held)
 
 

@@ -89,21 +89,6 @@ def test_both_processes_of_the_launcher_rest() -> None:
         assert run.wait() == 138
 
 
-def test_the_inner_of_the_launcher_that_rests_for_the_second_time_drains_all_the_same() -> None:
-    script = "(trap 'echo told; exit' TERM; echo up; while :; do sleep 0.02; done) & read -r _; exit 7"
-    with launched("sh", "-c", script, options=["-a"], stdin=subprocess.PIPE) as run:
-        assert run.line() == b"up\n"
-        (inner,) = children_of(run.pid)
-        rests(inner)
-        (command,) = children_of(inner)
-        run.close_stdin()
-        wait_until(lambda: command not in children_of(inner), "the command's end")
-        rests(inner)
-        run.send(signal.SIGTERM)
-        assert run.line() == b"told\n"
-        assert run.wait() == 7
-
-
 def test_a_command_that_is_traced_and_stopped_has_not_ended(mode: Mode) -> None:
     with started(compiled("traced"), str(int(signal.SIGUSR1)), mode=mode) as run:
         rests(run.pid)
