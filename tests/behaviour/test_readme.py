@@ -20,12 +20,18 @@ CHECKOUT = README.parent
 MAKEFILE = "all:\n\t@sleep 1000 & echo made\n"
 SERVER = "#!/bin/sh\necho I am PID $$\nread -r line\n"
 INSTALL_MINUTES = 5
+# What make(1) tells a make that it runs, as `make test` would these: one below another names its directories.
+ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTEST_OPTIONS")
+}
 
 
 @contextmanager
 def typed(command: str, directory: Path, **popen: Any) -> Iterator[Started]:
     """Run a command of the README in `directory`, with the installed pyinit in PATH."""
-    environ = {**os.environ, "PATH": f"{PYINIT.parent}:{os.environ['PATH']}"}
+    environ = {**ENVIRONMENT, "PATH": f"{PYINIT.parent}:{os.environ['PATH']}"}
     with started(init=["sh", "-c", f"exec {command}"], env=environ, cwd=directory, **popen) as run:
         yield run
 
@@ -50,7 +56,7 @@ def names(run: Started) -> list[str]:
 
 def shows_what_pyinit_is_for(command: str, directory: Path) -> None:
     need_root()
-    shown = subprocess.run(["sh", "-c", command], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    shown = at_the_checkout(command)
     begins = README.read_text().partition("`make demo` begins with:\n\n")[2].partition("\n\n## ")[0]
     expected = re.sub(" +", " ", re.escape(re.sub(r" +", " ", begins.replace("\n    ", "\n").strip())))
     assert re.match(re.sub(r"\d+\\ ms", r"\\d+\\ ms", expected), re.sub(r" +", " ", shown).replace("\n ", "\n "))
@@ -58,9 +64,13 @@ def shows_what_pyinit_is_for(command: str, directory: Path) -> None:
 
 def runs_the_tests(command: str, directory: Path) -> None:
     """As this run shows; here only that there is such a target."""
-    words = ["sh", "-c", f"{command} --dry-run"]
-    plan = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
-    assert re.search("-m pytest +tests/engines$", plan, re.MULTILINE)
+    assert re.search("-m pytest +tests/engines$", at_the_checkout(f"{command} --dry-run"), re.MULTILINE)
+
+
+def at_the_checkout(command: str) -> str:
+    """What a command prints there."""
+    words = ["sh", "-c", command]
+    return subprocess.run(words, cwd=CHECKOUT, env=ENVIRONMENT, capture_output=True, text=True, check=True).stdout
 
 
 def starts_nothing_that_outlives_it(command: str, directory: Path) -> None:
