@@ -184,7 +184,7 @@ class Launcher(SignalTaker):
         if siginfo is None:  # for a deadline, and there is none
             return
         signum, job = siginfo.si_signo, self.job
-        if signum not in SUSPEND_SIGNALS or not self.command_ran:
+        if signum not in SUSPEND_SIGNALS or not self.lives():
             self.listen()  # else that it was stopped by this signal would be heard before
         if siginfo.si_code > 0 and signum in (_signal.SIGCHLD, _signal.SIGRTMAX, _signal.SIGIO):
             return
@@ -211,6 +211,12 @@ class Launcher(SignalTaker):
         """Have the inner continue the command, unless SIGCONT has, or Ctrl-Z has stopped it anew."""
         if self.is_stopped() and _signal.sigpending().isdisjoint(SUSPEND_SIGNALS):
             self.signal_inner(_signal.SIGCONT)
+
+    def lives(self) -> bool:
+        """Whether the command runs, as far as that can be seen: that it has ended may not have been heard yet."""
+        from .processes import state
+
+        return self.command_ran and self.command.pid != 0 and state(self.command.pid) not in "ZX"
 
     def is_stopped(self) -> bool:
         """Whether the command is: what the inner has said of it may be out of date."""

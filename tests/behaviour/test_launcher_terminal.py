@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.behaviour.shell import (
     signals_until_the_barrier,
     terminal,
 )
-from tests.harness import children_of, need, need_root, state_of, wait_until
+from tests.harness import children_of, need, need_root, started, state_of, wait_until
 
 BASH_INSIDE = ["bash", "--norc", "--noprofile", "-i"]
 
@@ -31,6 +32,24 @@ def test_a_suspended_one_that_is_killed_leaves_nothing(sh: Shell) -> None:
     os.kill(launcher, signal.SIGKILL)
     sh.lose_jobs()
     sh.leave()
+
+
+def test_ctrl_z_suspends_the_job_of_a_command_whose_end_is_no_news_yet(sh: Shell) -> None:
+    """While the launcher looks whether there is any, the command ends and Ctrl-Z comes, and that it takes first."""
+    need("strace")
+    sh.enter("pyinit -n -t 1000 sh -c 'trap \"\" TERM; sleep 1000 & read -r _; echo main ends'")
+    launcher = sh.pyinit()
+    command = command_of(launcher)
+    slowly = ["-e", "trace=recvmsg", "-e", "inject=recvmsg:delay_exit=1000000:when=1"]
+    with started("-o", "/dev/null", *slowly, "-p", str(launcher), init=["strace"], stderr=subprocess.PIPE) as tracer:
+        assert tracer.process.stderr is not None
+        assert b"attached" in tracer.process.stderr.readline()
+        os.kill(launcher, signal.SIGURG)
+        wait_until(lambda: state_of(launcher) == "t", "the launcher to look")
+        sh.enter("")
+        wait_until(lambda: not state_of(command), "the command's end")
+        sh.type(CTRL_Z)
+        assert "Stopped" in sh.prompt()
 
 
 @pytest.mark.parametrize(("key", "name"), [(CTRL_C, "SIGINT"), (CTRL_BACKSLASH, "SIGQUIT")])
