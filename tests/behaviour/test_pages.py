@@ -66,6 +66,11 @@ def test_the_manual_pages_have_no_fault_in_them() -> None:
         assert [line for line in found.splitlines() if "referenced manual not found" not in line] == []
 
 
+def test_no_word_of_a_tag_is_taken_for_a_macro() -> None:
+    """As in `.It No stop signal`, which mandoc says nothing about, and shows as "stop signal"."""
+    assert re.search("^ +No stop signal has come$", read_by_man("pyinit"), re.MULTILINE)
+
+
 @pytest.mark.parametrize("made", files().items(), ids=lambda made: Path(made[0]).name)
 def test_the_pages_and_completions_are_those_of_the_tables(made: tuple[Path, str]) -> None:
     path, text = made
