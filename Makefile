@@ -7,9 +7,11 @@
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
 BUILD_PACKAGES := gcc libc6-dev libcap-dev python3-dev python3-venv procps util-linux
+# On arm64 the compiler itself has the name of the cross compiler, which Debian 12 does not have there.
+CROSS_PACKAGES := $(if $(filter aarch64,$(shell uname -m)),,gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 TEST_PACKAGES := tini dumb-init catatonit bubblewrap bash dash zsh fish tmux bsdutils busybox less vim-tiny strace sudo \
-	libcap2-bin man-db mandoc bash-completion make redis-server iproute2 \
-	gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
+	libcap2-bin man-db mandoc bash-completion make redis-server iproute2 qemu-user \
+	$(CROSS_PACKAGES)
 MATRIX_PACKAGES := debootstrap git util-linux
 SERVER_PACKAGES := nginx-light postgresql nodejs
 ENGINE_PACKAGES := docker.io podman runc conmon debootstrap
