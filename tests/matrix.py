@@ -138,7 +138,11 @@ def run(suite: str, architecture: str) -> Row:
     """Run all steps in a root file system of this suite."""
     options = [f"--arch={architecture}"] if architecture else []
     name = "-".join(filter(None, ["root", suite, architecture, key(*PACKAGES)]))
-    root = cached(name, lambda path: bootstrap(path, suite, PACKAGES, *options))
+    try:
+        root = cached(name, lambda path: bootstrap(path, suite, PACKAGES, *options))
+    except RuntimeError as error:  # a mirror may lack this suite, and the others are run all the same
+        print(f"matrix: {suite}: {error}")
+        return Row(f"{suite} {architecture}".strip(), "?", {"debootstrap": 1}, {}, {})
     with tempfile.TemporaryDirectory(prefix="pyinit-matrix-") as directory:
         space = Path(directory)
         space.chmod(0o755)  # other users' tests run in a directory of it
