@@ -15,8 +15,8 @@ TEST_PACKAGES := tini dumb-init catatonit bubblewrap bash dash zsh fish tmux bsd
 MATRIX_PACKAGES := debootstrap git util-linux
 SERVER_PACKAGES := nginx-light postgresql nodejs
 ENGINE_PACKAGES := docker.io podman runc conmon debootstrap
-# What is about neither the terminal, where it never rests, nor the rest, nor pyinit-ps.
-PLAIN_TESTS := tests/behaviour $(foreach name,job suspend same_job terminal launcher_terminal rest ps,--ignore-glob=*/test_$(name)*)
+# What is about neither the terminal, where it never rests, nor the rest, nor pyinit-ps, nor what comes with pyinit.
+PLAIN_TESTS := tests/behaviour $(foreach name,job suspend same_job terminal launcher_terminal rest ps packaging pages readme,--ignore-glob=*/test_$(name)*)
 # What a program that launches itself does as the command does, but for what is said of the command line, and its start.
 ITSELF_TESTS := $(foreach name,signals status scope orphans stop terminal job_control job_keys suspend,tests/behaviour/test_$(name).py)
 ITSELF_BUT := launcher or namespace or pause or moment_of_the_start or between_the_fork or command_that_was_killed

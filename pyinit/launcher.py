@@ -47,7 +47,7 @@ HINTS = {
 }
 ROOT_HINT = "/ is no mount point here, as in a chroot: bind-mount it onto itself first"
 CALLS_HINT = "a seccomp filter forbids it, or no descriptor is free (ulimit -n)"
-SIGNAL_HINT = "this kernel has no such signal, as under qemu-user: -n takes a real one of this architecture"
+SIGNAL_HINT = "there is no such signal here, as under qemu-user: -n needs a real kernel of this architecture"
 PROC_HINT = "this container masks parts of /proc: allow a new one (docker run --security-opt systempaths=unconfined)"
 
 

@@ -13,7 +13,6 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
 
 
-def commands() -> list[str]:
-    """Every command, without the comment behind it."""
-    lines = "".join(blocks("sh")).splitlines()
-    return [re.sub(r"\s+# .*", "", line) for line in lines]
+def commands(of: list[str]) -> list[str]:
+    """The commands of these blocks, without the comments behind them."""
+    return [re.sub(r"\s+# .*", "", line) for line in "".join(of).splitlines()]

@@ -7,7 +7,7 @@ import pytest
 from tests.engines.base import BASE
 from tests.engines.engine import BY_ITSELF, AddTable, Docker, Run, until
 
-LIMIT = 1500  # kB; with the byte-code that pip leaves of the standard library it would be 9,000
+LIMIT = 1000  # kB; with the byte-code that pip leaves of the standard library it would be 9,000
 
 
 def test_dockerfile_example_stops_by_itself_in_shell_form(run: Run, example: str) -> None:
