@@ -1,5 +1,5 @@
 # make demo: what pyinit is for, shown.  make test: everything checked.  make bench: measured beside its peers.
-# make matrix: demo, lint and tests on the Debians to come, each in a root file system of its own.
+# make matrix: demo, lint and tests on Debian stable, testing and unstable, each in a root file system of its own.
 # make faults: every system call fails once, and 500 trees of processes do anything.
 # Each installs what it needs: Debian packages where this is root on a Debian, and Python packages in .venv.
 
