@@ -37,16 +37,14 @@ SIG_BLOCK = 0
 
 
 def syscall_names() -> dict[int, str]:
-    """The names of the system calls by number, as <asm/unistd.h> has them."""
-    folders = [Path("/usr/include"), *Path("/usr/include").glob("*-linux-gnu")]
-    lines = [
-        line.split()
-        for folder in folders
-        for name in ("asm/unistd_64.h", "asm-generic/unistd.h")
-        for path in [folder / name]
-        if path.exists()
-        for line in path.read_text().splitlines()
-    ]
+    """The names of the system calls by number, as <asm/unistd.h> has them on this machine.
+
+    Debian's headers may bring every architecture's.
+    """
+    include = Path("/usr/include")
+    own = [include / f"{platform.machine()}-linux-gnu/asm/unistd_64.h", include / "asm/unistd_64.h"]
+    found = next((path for path in own if path.exists()), include / "asm-generic/unistd.h")
+    lines = [line.split() for line in found.read_text().splitlines()]
     return {
         int(words[2]): words[1].partition("NR")[2].lstrip("3264_")
         for words in lines
@@ -162,12 +160,15 @@ def path_at(pid: int, address: int) -> bytes:
 
 
 def blocks_all(pid: int, arguments: tuple[int, ...]) -> bool:
-    """Whether rt_sigprocmask(2) is called to block every signal but those that the C library keeps."""
+    """Whether rt_sigprocmask(2) is called to block every signal but those that the C library keeps.
+
+    glibc's own start blocks those too.
+    """
     if arguments[0] != SIG_BLOCK or not arguments[1]:
         return False
     with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
         memory.seek(arguments[1])
-        return bin(int.from_bytes(memory.read(8), sys.byteorder)).count("1") >= 60
+        return bin(int.from_bytes(memory.read(8), sys.byteorder)).count("1") in range(60, 64)
 
 
 def supervise(pid: int, listener: int, supervisor: Supervisor) -> None:
