@@ -77,7 +77,10 @@ def test_a_woken_pyinit_that_fails_at_once_is_started_anew(pyinit: str) -> None:
     """Where it cannot block the signals, which is its first call of all: they are blocked already."""
     scenario = next(scenario for scenario in SCENARIOS if scenario.name == "namespace")
     with_time_to_rest = replace(scenario, script=f"sleep 1; {scenario.script}")
-    outcome = run(with_time_to_rest, pyinit, Fault(1, "rt_sigprocmask", 2, errno.EPERM))
+    own = [words for words in run(with_time_to_rest, pyinit).calls if words[0] == "1"]
+    woken = max(number for number, words in enumerate(own) if words[1] == "execve")
+    first = next(int(words[2]) for words in own[woken:] if words[1] == "rt_sigprocmask")
+    outcome = run(with_time_to_rest, pyinit, Fault(1, "rt_sigprocmask", first, errno.EPERM))
     assert outcome.has_failed()
     assert outcome.status == scenario.status, outcome.messages
 
