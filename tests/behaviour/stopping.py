@@ -54,7 +54,8 @@ def up(run: Started, count: int = 1) -> None:
 def in_drain(run: Started, place: Place) -> int:
     """Wait until pyinit, whose main child had one child, has that one alone; pyinit's PID."""
     pid = run.main_child() if place == "launcher" else run.pid
-    wait_until(lambda: [words_of(child)[:1] != b"s" for child in children_of(pid)] == [True], "the drain")
+    # Who is exiting has no words any more, and its child perhaps no new parent yet.
+    wait_until(lambda: [words_of(child)[:1] not in (b"s", b"") for child in children_of(pid)] == [True], "the drain")
     return pid
 
 
