@@ -202,6 +202,9 @@ def is_stopping(pid: int, signum: int) -> bool:
     """Whether a process is stopped, or will be as soon as it takes `signum`."""
     from .processes import status
 
-    fields = status(pid)
-    pending = int(fields.get(b"ShdPnd", [b"0"])[0], 16)
-    return fields.get(b"State", [b""])[0] == b"T" or bool(pending >> (signum - 1) & 1)
+    for _ in range(2):  # in between it is neither, or it was when the first line was read
+        fields = status(pid)
+        pending = int(fields.get(b"ShdPnd", [b"0"])[0], 16)
+        if fields.get(b"State", [b""])[0] == b"T" or pending >> (signum - 1) & 1:
+            return True
+    return False
