@@ -52,7 +52,7 @@ def read_by_man(page: str) -> str:
 @pytest.mark.parametrize("program", ["pyinit", "pyinit-ps"])
 def test_man_shows_the_page_that_was_installed_with_every_option(program: str) -> None:
     text = read_by_man(program)
-    assert re.search(rf"^NAME\n +{program} \W ", text, re.MULTILINE)
+    assert re.search(rf"^NAME\n +{program} \W+ ", text, re.MULTILINE)
     for row in {"pyinit": of_pyinit, "pyinit-ps": of_pyinit_ps}[program]():
         words = ", ".join(row.typed())
         assert re.search(rf"^ +{re.escape(f'{words} {row.value}'.strip())}\b", text, re.MULTILINE), words
