@@ -54,8 +54,9 @@ class Scenario:
 
 
 WAITS = "trap 'exit 8' TERM; echo ready; while :; do sleep 0.02; done"
-# One that is left heeds SIGTERM, the other does not.
-LEAVES = "(trap 'exit 0' TERM; while :; do sleep 0.02; done) & trap '' TERM; sleep 1000 & sleep 0.05; exit 9"
+# One that is left heeds SIGTERM, the other does not, nor does its child.
+HEEDS, IGNORES = "(trap 'exit 0' TERM; while :; do sleep 0.02; done) &", "trap '' TERM; sh -c 'sleep 1000; true' &"
+LEAVES = f"{HEEDS} {IGNORES} sleep 0.05; exit 9"
 SCENARIOS = [
     Scenario("start", 7, "sleep 0.05; exit 7"),
     Scenario("stop", 8, WAITS, stops=True),
