@@ -21,8 +21,10 @@ PLAIN_TESTS := tests/behaviour $(foreach name,job suspend same_job terminal laun
 ITSELF_TESTS := $(foreach name,signals status scope orphans stop terminal job_control job_keys suspend,tests/behaviour/test_$(name).py)
 ITSELF_BUT := launcher or namespace or pause or moment_of_the_start or between_the_fork or command_that_was_killed
 PYTEST = $(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
-# Two files of tests at once: they wait more than they work. The engines' tests share an engine.
+# Two files of tests at once: they wait more than they work. Not those of the engines, which share one, nor those where a
+# millisecond counts, of stops and terminals.
 AT_ONCE := -n 2 --dist loadfile
+BY_THE_MOMENT := $(foreach name,stop terminal launcher_terminal job_control job_keys job_programs same_job suspend,tests/behaviour/test_$(name).py)
 SOURCES := $(wildcard pyinit/*.py pyinit/waiter.* pyinit/bin/* share/*/* share/*/*/*) setup.cfg pyproject.toml
 
 .PHONY: demo test faults lint bench matrix clean
@@ -32,10 +34,10 @@ demo: $(VENV)/pyinit
 
 test: $(VENV)/pyinit $(VENV)/plain $(VENV)/itself $(VENV)/tools lint
 	$(call packages,$(TEST_PACKAGES) $(SERVER_PACKAGES) $(ENGINE_PACKAGES))
-	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/plain/bin/pyinit $(PYTEST) $(PLAIN_TESTS) $(AT_ONCE)
-	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/itself/pyinit $(PYTEST) $(ITSELF_TESTS) -k "not ($(ITSELF_BUT))" $(AT_ONCE)
-	$(PYTEST) --ignore tests/engines $(AT_ONCE)
-	$(PYTEST) tests/engines
+	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/plain/bin/pyinit $(PYTEST) $(PLAIN_TESTS)
+	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/itself/pyinit $(PYTEST) $(ITSELF_TESTS) -k "not ($(ITSELF_BUT))"
+	$(PYTEST) --ignore=tests/engines $(BY_THE_MOMENT:%=--ignore=%) $(AT_ONCE)
+	$(PYTEST) $(BY_THE_MOMENT) tests/engines
 
 faults: $(VENV)/pyinit $(VENV)/tools
 	$(call packages,$(TEST_PACKAGES))
