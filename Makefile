@@ -10,24 +10,23 @@ BUILD_PACKAGES := gcc libc6-dev libcap-dev python3-dev python3-venv procps util-
 # On arm64 the compiler itself has the name of the cross compiler, which Debian 12 does not have there.
 CROSS_PACKAGES := $(if $(filter aarch64,$(shell uname -m)),,gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
 TEST_PACKAGES := tini dumb-init catatonit bubblewrap bash dash zsh fish tmux bsdutils busybox less vim-tiny strace sudo \
-	libcap2-bin man-db mandoc bash-completion make redis-server iproute2 qemu-user \
+	clang libcap2-bin man-db mandoc bash-completion make redis-server iproute2 qemu-user \
 	$(CROSS_PACKAGES)
 MATRIX_PACKAGES := debootstrap git util-linux
 SERVER_PACKAGES := nginx-light postgresql nodejs
 ENGINE_PACKAGES := docker.io podman runc conmon debootstrap
-# What is about neither the terminal, where it never rests, nor the rest, nor pyinit-ps, nor what comes with pyinit.
-PLAIN_TESTS := tests/behaviour $(foreach name,job suspend same_job terminal launcher_terminal rest ps packaging pages readme,--ignore-glob=*/test_$(name)*)
+# What is about neither the terminal, where Python stays, nor the C program, nor pyinit-ps, nor what comes with pyinit.
+PLAIN_TESTS := tests/behaviour $(foreach name,job suspend same_job terminal launcher_terminal waiter adviser ps packaging pages readme,--ignore-glob=*/test_$(name)*)
 # What a program that launches itself does as the command does, but for what is said of the command line, and its start.
 ITSELF_TESTS := $(foreach name,signals status scope orphans stop terminal job_control job_keys suspend,tests/behaviour/test_$(name).py)
 ITSELF_BUT := launcher or namespace or pause or moment_of_the_start or between_the_fork or command_that_was_killed
 PYTEST = $(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
-# Two files of tests at once: they wait more than they work. Not those of the engines, which share one, nor those where a
-# millisecond counts, of stops and terminals.
-AT_ONCE := -n 2 --dist loadfile
-# Of these a few races of -n with a terminal are known and not mended yet; the closing line says what was run once more.
+# Two tests at once: they wait more than they work. Not those of the engines, which share one.
+AT_ONCE := -n 2 --dist worksteal
+# A few races of -n with a terminal are known and not mended yet; the closing line says what was run once more.
 ONCE_MORE := --reruns 1
 BY_THE_MOMENT := $(foreach name,stop terminal launcher_terminal job_control job_keys job_programs same_job suspend,tests/behaviour/test_$(name).py)
-SOURCES := $(wildcard pyinit/*.py pyinit/waiter.* pyinit/bin/* share/*/* share/*/*/*) setup.cfg pyproject.toml
+SOURCES := $(wildcard pyinit/*.py pyinit/native/* pyinit/bin/* share/*/* share/*/*/*) setup.cfg pyproject.toml
 
 .PHONY: demo test faults lint bench matrix clean
 
@@ -36,10 +35,10 @@ demo: $(VENV)/pyinit
 
 test: $(VENV)/pyinit $(VENV)/plain $(VENV)/itself $(VENV)/tools lint
 	$(call packages,$(TEST_PACKAGES) $(SERVER_PACKAGES) $(ENGINE_PACKAGES))
-	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/plain/bin/pyinit $(PYTEST) $(PLAIN_TESTS)
-	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/itself/pyinit $(PYTEST) $(ITSELF_TESTS) -k "not ($(ITSELF_BUT))" $(ONCE_MORE)
+	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/plain/bin/pyinit $(PYTEST) $(PLAIN_TESTS) $(AT_ONCE)
+	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/itself/pyinit $(PYTEST) $(ITSELF_TESTS) -k "not ($(ITSELF_BUT))" $(ONCE_MORE) $(AT_ONCE)
 	$(PYTEST) --ignore=tests/engines $(BY_THE_MOMENT:%=--ignore=%) $(AT_ONCE)
-	$(PYTEST) $(BY_THE_MOMENT) $(ONCE_MORE)
+	$(PYTEST) $(BY_THE_MOMENT) $(ONCE_MORE) $(AT_ONCE)
 	$(PYTEST) tests/engines
 
 faults: $(VENV)/pyinit $(VENV)/tools
@@ -74,7 +73,7 @@ $(VENV)/pyinit: $(VENV)/bin/python $(SOURCES)
 	rm -rf build *.egg-info
 	touch $@
 
-# A second one, made without a compiler: it waits in Python.
+# A second one, made without a compiler: Python is PID 1.
 $(VENV)/plain: $(VENV)/pyinit
 	rm -rf build $@
 	CC=false $(VENV)/bin/pip install --quiet --disable-pip-version-check --no-warn-script-location --ignore-installed --no-deps --prefix $@ .

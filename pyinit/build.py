@@ -1,11 +1,12 @@
 """The build steps that setup.cfg names; nothing imports this at run time.
 
-pip replaces a script's `#!python …` line by the path of its interpreter and drops the flags, but without -I and -S
-whatever PYTHONPATH holds would run inside PID 1. /bin/sh in front of python3 would be portable, but it is not
-transparent: dash loses variables such as `discovery.type=x`, adds PWD, and forgets that SIGCHLD was ignored. So the
-script gets the absolute path of the interpreter it is built with (the base interpreter, which outlives any venv), and
-the wheel is tagged for that Python, its ABI and platform, since it holds for them alone. No tag can hold the path: a
-cache of pip's that two Pythons of one version share has to be passed by, with --no-cache-dir.
+With a C compiler the command `pyinit` is the C program, and Python's half lies beside it as `pyinit-python`. pip writes
+the interpreter that it installs for into its first line. So one wheel serves every Python of a platform.
+
+Without a compiler the command is the script. pip drops the flags of a `#!python` line, but without -I and -S whatever
+PYTHONPATH holds would run inside PID 1. So the script gets the absolute path of the interpreter that it is built with
+(the base interpreter, which outlives any venv), and the wheel is tagged for that Python, since it holds for it alone.
+No tag can hold the path: if two Pythons of one version share pip's cache, --no-cache-dir passes it by.
 """
 
 import os
@@ -34,45 +35,65 @@ def interpreter() -> str:
 SMALL = "-DFREESTANDING -Os -static -nostdlib -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables"
 SMALL += " -fno-pie -no-pie -Wl,--build-id=none -Wl,-z,noseparate-code -Wl,-z,norelro -s"
 WAYS = (SMALL, "-Os -static -s", "-Os -s")
+SOURCE = "pyinit/native/pyinit.c"
 
 
-class BuildPackage(build_py):
-    """Builds the waiter too, where there is a compiler."""
-
-    def run(self) -> None:
-        """Copy the package, and put the waiter in it."""
-        super().run()
-        compiler = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
-        target = Path(self.build_lib, "pyinit", "waiter")
-        target.unlink(missing_ok=True)  # of an earlier build
+def compile_program(target: Path, *flags: str) -> None:
+    """Build the C program as `target`; if no compiler can, there is none then."""
+    own_flags = [word for name in ("CFLAGS", "LDFLAGS") for word in shlex.split(os.environ.get(name, ""))]
+    target.unlink(missing_ok=True)  # of an earlier build
+    for compiler in filter(None, (os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc")):
         for way in WAYS:
-            command = [*shlex.split(compiler), *way.split(), "-o", str(target), "pyinit/waiter.c"]
+            command = [*shlex.split(compiler), *own_flags, *way.split(), *flags, "-o", str(target), SOURCE]
             try:
                 if subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0:
                     return
-            except OSError:
+            except FileNotFoundError:  # try the next one
                 break
-        print("pyinit: no C compiler that works, so pyinit will wait in Python: it takes more memory at rest")
+            except OSError:
+                return
+        else:
+            return
+
+
+class BuildPackage(build_py):
+    """Builds the C program too, if there is a compiler."""
+
+    def run(self) -> None:
+        """Copy the package, and put the C program in it, without its entrance: what Python becomes."""
+        super().run()
+        target = Path(self.build_lib, "pyinit/native/waiter")
+        compile_program(target, "-DWAITER=1")
+        if not target.exists():
+            print("pyinit: no C compiler that works, so PID 1 will be Python: it starts later and takes more memory")
 
 
 class BuildScripts(build_scripts):
-    """Starts the script with the interpreter's own path and the flags that isolate it."""
+    """Makes the command of the C program, if there is one."""
 
     def run(self) -> None:
-        """Build the scripts, then write their first line; SystemExit where the kernel could not run that line."""
+        """Build the scripts; SystemExit if the kernel could not run the first line of the only one."""
         super().run()
+        script = Path(self.build_dir, "pyinit")
+        program = script.with_name("program")
+        compile_program(program)
+        if program.exists():
+            script.replace(script.with_name("pyinit-python"))
+            program.replace(script)
+            return
         line = f"#!{interpreter()} {FLAGS}"
         if " " in interpreter() or len(line) > LONGEST_LINE:
             raise SystemExit(f"pyinit: {line!r} is no line that execve(2) understands: move this Python")
-        for script in self.scripts:
-            built = Path(self.build_dir, Path(script).name)
-            built.write_text(f"{line}\n{built.read_text().partition(chr(10))[2]}")
+        script.write_text(f"{line}\n{script.read_text().partition(chr(10))[2]}")
 
 
 class BdistWheel(bdist_wheel):
-    """Tags the wheel for the interpreter and the platform that its script names."""
+    """Tags the wheel for the platform, and without the C program for the interpreter that its script names."""
 
     def get_tag(self) -> tuple[str, str, str]:
-        """The wheel's tag: `cp311`, `cp311`, `linux_x86_64`; for a free-threaded Python `cp313`, `cp313t`."""
+        """The wheel's tag: `py3`, `none`, `linux_x86_64`; without the C program `cp311`, `cp311`, `linux_x86_64`."""
+        platform = str(self.plat_name).replace("-", "_").replace(".", "_")
+        if list(Path(self.bdist_dir).rglob("native/waiter")):
+            return "py3", "none", platform
         python = "cp%d%d" % sys.version_info[:2]
-        return python, python + sys.abiflags, str(self.plat_name).replace("-", "_").replace(".", "_")
+        return python, python + sys.abiflags, platform

@@ -1,30 +1,46 @@
 """The command line: argv and the environment become Options, and errors one line on stderr.
 
-Called by the script pyinit/bin/pyinit, with every signal blocked. What the options are is in the module options.
+Called by the script pyinit/bin/pyinit, with every signal blocked: for all of pyinit's work, or for a part that the C
+program has left to Python. What the options are is in the module options.
 """
 
 import posix
 import sys
 
 from . import log
-from .request import OWN_ERROR, VARIABLES, Options, UsageError, Woken
+from .command import Caller, CommandError, close, exec_command
+from .request import OWN_ERROR, VARIABLES, Options, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from .native import Told
+
 
 def main(inherited_mask: "set[int]") -> "NoReturn":
     """Run pyinit to its end with the words of sys.argv; `inherited_mask` is the signal mask it was started with."""
     log.start(log.WARNING)
+    log.survived(set_name)
     words = sys.argv[1:]
-    is_woken = Woken.is_for("".join(words[:1]), posix.getpid())
+    told: Told | None = None
+    if words and words[0].startswith("--told="):
+        from .native import told as take
+
+        told = take(words)
+    if told is not None and told.is_for_adviser:
+        from .adviser import run as advise
+
+        advise(parse(words, posix.environ), told)
+    caller = Caller(inherited_mask if told is None else told.mask, words, told.ignored if told else ())
     try:
-        options = resume(words, posix.environ) if is_woken else parse(words, posix.environ)
+        options = parse(words, posix.environ)
         if options.prints:
             from .options import print_and_exit
 
-            print_and_exit(options.prints(), inherited_mask)
+            print_and_exit(options.prints(), caller.mask)
+        if told is not None and told.is_for_command:
+            explain(caller, options)
         log.start(options.verbosity)
         if options.pid_namespace:
             try:
@@ -33,26 +49,30 @@ def main(inherited_mask: "set[int]") -> "NoReturn":
                 raise UsageError(f"--pid-namespace needs ctypes, fcntl and socket of this Python: {error}") from None
         else:
             from .init import run
-        run(options, inherited_mask)
+        run(options, caller, told if told is not None and told.child else None)
     except Exception as error:  # a traceback helps nobody who reads a container's log
-        if is_woken:
-            raise  # the script tries again
         is_usage = isinstance(error, UsageError)
         log.error(f"{error} (see pyinit --help)" if is_usage else f"cannot start: {type(error).__name__}: {error}")
     posix._exit(OWN_ERROR)
 
 
-def resume(words: list[str], environ: dict[bytes, bytes]) -> Options:
-    """As parse(), for `words` that begin with the waiter's, or a launched program's; they made sense before."""
-    from .options import read
+def set_name() -> None:
+    """Be called pyinit in ps, not python; without /proc the kernel's name for it stays."""
+    try:
+        comm = posix.open("/proc/self/comm", posix.O_WRONLY | posix.O_CLOEXEC)
+    except OSError:
+        return
+    posix.write(comm, b"pyinit")
+    close(comm)
 
-    woken = Woken(words[0])
-    options = read(words[1:], environ, Options(woken=woken))
-    if woken.role != Woken.LAUNCHED:
-        options = options.but(parent_death_signal=0)  # which outlasts execve(2)
-    if woken.role == Woken.INNER:
-        options = options.but(pid_namespace=False, status_fd=-1)  # these are the launcher's
-    return options
+
+def explain(caller: Caller, options: Options) -> "NoReturn":
+    """Execute the command, which the C program could not, or say why that cannot be."""
+    try:
+        exec_command(caller, options.command)
+    except CommandError as error:
+        log.error(str(error))
+        posix._exit(error.status)
 
 
 def parse(words: list[str], environ: dict[bytes, bytes]) -> Options:
@@ -62,9 +82,10 @@ def parse(words: list[str], environ: dict[bytes, bytes]) -> Options:
     """
     has_option = bool(words) and words[0].startswith("-") and words[0] != "--"
     if has_option or any(variable in environ for variable in VARIABLES):
-        from .options import read  # 60 kB and 0.4 ms that `pyinit -- command` does without
+        from .options import check_status_fd, read  # 60 kB and 0.4 ms that `pyinit -- command` does without
 
         options = read(words, environ)
+        check_status_fd(options)
     else:
         options = Options(command=words[1:] if words[:1] == ["--"] else words)
     if options.prints:

@@ -13,7 +13,7 @@ from .request import FROM_TERMINAL, NOT_FOUND, NOT_RUNNABLE, OWN_ERROR
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from typing import NoReturn
 
 PATH_MAX = 4096  # <linux/limits.h>: where execvp(3) passes over a longer directory
@@ -44,7 +44,7 @@ class MainChild:
 
         It is not as long as one of pyinit's own children is in it. Not for a group that pyinit is in; see waitid(2).
         """
-        if self.group == posix.getpgrp():
+        if self.group in (0, posix.getpgrp()):
             return False
         try:
             posix.waitid(posix.P_PGID, self.group, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
@@ -57,20 +57,23 @@ class MainChild:
 class Caller:
     """How pyinit was started: what its child must find again."""
 
-    __slots__ = ("ignored_sigchld", "mask", "pid", "script", "terminal")
+    __slots__ = ("ignored", "mask", "pid", "script", "terminal", "words")
 
-    def __init__(self, mask: set[int], *, has_terminal: bool = True) -> None:
+    def __init__(self, mask: set[int], words: list[str], ignored: "Collection[int]") -> None:
+        """`words` are pyinit's arguments; `ignored` are signals that were ignored, and are not any more."""
         self.mask = mask & _signal.valid_signals()  # 32 and 33 are the C library's own
+        self.words = words
         self.pid = posix.getpid()
-        self.ignored_sigchld = _signal.getsignal(_signal.SIGCHLD) == _signal.SIG_IGN
-        self.terminal = controlling_terminal() if has_terminal else None
+        self.ignored = set(ignored)
+        self.terminal = controlling_terminal()
         self.script = sys.argv[0]  # its absolute path, where there is one
         if not self.script.startswith("/"):
             try:
                 self.script = f"{posix.getcwd()}/{self.script}"
             except OSError:
                 pass
-        if self.ignored_sigchld:  # the kernel would reap in pyinit's stead, and throw the exit status away
+        if _signal.getsignal(_signal.SIGCHLD) == _signal.SIG_IGN:
+            self.ignored.add(_signal.SIGCHLD)  # or the kernel would reap in pyinit's stead, and drop the exit status
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
 
 
@@ -207,13 +210,13 @@ def close_status_fd(fd: int) -> None:
 def exec_command(caller: Caller, words: list[str]) -> "NoReturn":
     """Turn this child into the command. CommandError where that can't be done."""
     _restore_environment(caller.pid)
-    # CPython ignores these two at its start. Whether they were ignored before cannot be known any more.
+    # CPython ignores these two at its start. Only the C program knows whether they were ignored before.
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
     if callable(_signal.getsignal(_signal.SIGINT)):
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
-    if caller.ignored_sigchld:
-        _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)
+    for signum in caller.ignored:
+        _signal.signal(signum, _signal.SIG_IGN)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, caller.mask)
     _exec(words)
 

@@ -1,7 +1,7 @@
 """The drain: what happens to the processes that the command left behind.
 
-Called by init, when its main child has ended and others have not. Who is told in which order is in the module telling,
-how long it may take in the module stop.
+Called by init or adviser, when the command has ended and others have not. Who is told in which order is in the module
+telling, how long it may take in the module stop.
 """
 
 import _signal
@@ -14,12 +14,16 @@ from .stop import DRAINING, WAITING
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import TypeAlias
 
+    from .adviser import Adviser
     from .processes import Process
     from .reaper import Reaper
     from .receivers import Receivers
     from .stop import Stop
     from .telling import Birth
+
+    Deaths: TypeAlias = Reaper | Adviser  # who knows of them
 
 LOOK_AGAIN = 1.0  # seconds between two looks at who is left, and for a reader whose input has ended
 LOOKS_APART = 5  # times what a look takes: after a death there is one as soon as that
@@ -30,11 +34,11 @@ MOST_NAMES = 10  # in one message
 
 
 def drain(
-    stop: "Stop", receivers: "Receivers", reaper: "Reaper", take_signal: "Callable[[float | None], None]"
+    stop: "Stop", receivers: "Receivers", reaper: "Deaths", take_signal: "Callable[[float | None], None]"
 ) -> None:
-    """Let what is left end, then make it.
+    """Let what is left end, then make it; NoProcError where nobody can be seen.
 
-    `take_signal` waits for a signal until a deadline, acts on it, and reaps.
+    `take_signal` waits for a signal until a deadline, acts on it, and reaps, if this process is the parent.
 
     With --wait-all, wait until a stop signal comes. Then tell everybody who has not been told; when the time is over,
     SIGKILL until nothing is left. A process forked by one that was about to die is met by the next round.
@@ -48,12 +52,12 @@ def drain(
     if not reaper.childless:
         _let_end(stop, receivers, reaper, take_signal)
     if not reaper.childless:
-        _kill_all(receivers, reaper, take_signal)
+        _kill_all(reaper, take_signal)
     log.info(f"drained in {monotonic() - began:.2f} s")
 
 
 def _let_end(
-    stop: "Stop", receivers: "Receivers", reaper: "Reaper", take_signal: "Callable[[float | None], None]"
+    stop: "Stop", receivers: "Receivers", reaper: "Deaths", take_signal: "Callable[[float | None], None]"
 ) -> None:
     """Tell what is left, and look again, until nobody is left or the time is over."""
     audience = Audience(stop, receivers)
@@ -65,7 +69,8 @@ def _let_end(
         if deadline is not None and now >= deadline:
             stop.expire()
         elif now >= look_at or last:
-            audience.look(now, last=last)
+            if not audience.look(now, last=last):
+                reaper.nobody_is_left()
             looked = monotonic()
             look_at, cost = looked + LOOK_AGAIN, looked - now
         else:
@@ -85,37 +90,34 @@ class Audience:
         self.own_stdin = processes.pipe_on_stdin(posix.getpid())
         self.first_look = True
         self.called = False  # for the last time
-        self.owed = False  # whether those outside the group are still to be told, where there is no /proc
         self.told: set[Birth] = set()
         self.ignored: set[Birth] = set()  # who ignored it when seen first, and not only since it was told
         self.ended_input: dict[int, float] = {}  # readers whose pipe has no writer, and since when
 
-    def look(self, now: float, *, last: bool) -> None:
+    def look(self, now: float, *, last: bool) -> bool:
         """Tell those who are to be told `now`, in seconds; at the `last` call everybody who has not been.
 
         Where the grace is over without an end of the drain, because somebody else sets the bound, and all who are left
-        are deaf, the time is over.
+        are deaf, the time is over. Whether somebody is left. NoProcError where nobody can be seen.
         """
         self.called = self.called or last
         late = now >= self.stop.grace_over
-        try:
-            left = {process.pid: process for process in processes.left()}
-            if self.first_look:
-                self.remember_who_was_told(left)
-                self.ignored = {process.birth for process in left.values() if process.ignores(self.signum_for(process))}
-            aloof = self.deaf(left, late=late)
-            if late:  # such as unshare(1), which blocks SIGTERM for as long as its child lives
-                aloof |= {process.birth for process in left.values() if self.holds_off(process)}
-            self.tell(left, left.values() if last else self.heads(left, aloof, now))
-            if self.first_look:
-                sending.send((_signal.SIGCONT,), left, left)
-            # Who loses its parent while /proc is walked may be missing, but not twice.
-            if late and self.is_over(left) and self.is_over({process.pid: process for process in processes.left()}):
-                log.info("nothing that is left heeds the signal")
-                self.stop.expire()
-        except processes.NoProcError as error:
-            self.tell_without_proc(error, last=last or late)
+        left = {process.pid: process for process in processes.left()}
+        if self.first_look:
+            self.remember_who_was_told(left)
+            self.ignored = {process.birth for process in left.values() if process.ignores(self.signum_for(process))}
+        aloof = self.deaf(left, late=late)
+        if late:  # such as unshare(1), which blocks SIGTERM for as long as its child lives
+            aloof |= {process.birth for process in left.values() if self.holds_off(process)}
+        self.tell(left, left.values() if last else self.heads(left, aloof, now))
+        if self.first_look:
+            sending.send((_signal.SIGCONT,), left, left)
         self.first_look = False
+        # Who loses its parent while /proc is walked may be missing, but not twice.
+        if late and self.is_over(left) and self.is_over({process.pid: process for process in processes.left()}):
+            log.info("nothing that is left heeds the signal")
+            self.stop.expire()
+        return somebody_is_left()
 
     def remember_who_was_told(self, left: "dict[int, Process]") -> None:
         """By the stop signal that was forwarded while the main child lived."""
@@ -177,29 +179,11 @@ class Audience:
     def is_over(self, left: "dict[int, Process]") -> bool:
         """Whether no time will end those who are left: they are deaf, or the terminal has stopped them."""
         deaf = self.deaf(left, late=True)
-        family = telling.descendants(posix.getpid(), left)
+        family = telling.descendants(processes.init(), left)
         return all(process.state == "T" or process.birth in deaf for process in family)
 
-    def tell_without_proc(self, error: Exception, *, last: bool) -> None:
-        """As look(), where nobody can be seen: as PID 1 all can be told, elsewhere nobody.
 
-        Those whom --scope group has told cannot be told apart: everybody is left alone until the `last` call.
-        """
-        scope = "child" if self.receivers.told_when is None else self.receivers.scope
-        if posix.getpid() != 1:
-            signums = (self.signum, _signal.SIGCONT) if self.first_look else (0,)
-            if not self.receivers.signal_without_proc(signums, error):
-                self.stop.expire()  # nobody to wait for is known (any more)
-            self.stop.bounded = True
-        elif self.first_look and scope != "child":
-            sending.signal_descendants((_signal.SIGCONT,))
-            self.owed = scope == "group"
-        elif self.first_look or (self.owed and last):
-            sending.signal_descendants((self.signum, _signal.SIGCONT))
-            self.owed = False
-
-
-def _kill_all(receivers: "Receivers", reaper: "Reaper", take_signal: "Callable[[float | None], None]") -> None:
+def _kill_all(reaper: "Deaths", take_signal: "Callable[[float | None], None]") -> None:
     """SIGKILL, again and again, until no child is left or what is left cannot be killed.
 
     That is known when, for CANNOT_DIE, nobody has gone who was there in the beginning: others may come and go for ever.
@@ -207,18 +191,20 @@ def _kill_all(receivers: "Receivers", reaper: "Reaper", take_signal: "Callable[[
     began = monotonic()
     give_up = began + CANNOT_DIE
     there = _births()
-    while monotonic() < give_up:
-        found = receivers.kill_descendants()
+    while monotonic() < give_up and not reaper.childless:
+        sending.kill_descendants()
         again = monotonic() + KILL_AGAIN
         while monotonic() < again:
             take_signal(again)
             if reaper.childless:
                 return
-        if not found:
-            return  # for want of /proc, which has been said
+        if not somebody_is_left():
+            reaper.nobody_is_left()
         if monotonic() >= give_up and there - (still_there := _births()):
             there &= still_there
             give_up = min(monotonic() + CANNOT_DIE, began + LONGEST_KILLING)
+    if reaper.childless:
+        return
     left = [(pid, name, _why(pid, state)) for pid, name, state in _who_is_left()]
     named = ", ".join(f"{pid} ({name}, {why})" for pid, name, why in left[:MOST_NAMES])
     log.warning(f"left behind, because it cannot be killed: PID {named or 'unknown'}")
@@ -233,12 +219,15 @@ def _why(pid: int, state: str) -> str:
     return f"state {state}"
 
 
+def somebody_is_left() -> bool:
+    """Whether a descendant lives. Who loses its parent while /proc is walked may be missing, but not twice."""
+    return bool(_births() or _births())
+
+
 def _births() -> "set[Birth]":
-    """The living descendants; none where there is no /proc."""
-    try:
-        return {process.birth for process in processes.left()}
-    except processes.NoProcError:
-        return set()
+    """The living descendants."""
+    left = {process.pid: process for process in processes.left()}
+    return {process.birth for process in telling.descendants(processes.init(), left)}
 
 
 def _tell_who_is_left() -> dict[int, str]:
@@ -250,9 +239,6 @@ def _tell_who_is_left() -> dict[int, str]:
 
 
 def _who_is_left() -> list[tuple[int, str, str]]:
-    """PID, name and state of the living descendants; none where there is no /proc."""
-    try:
-        everyone = [(pid, processes.name(pid), processes.state(pid)) for pid in processes.descendants()]
-    except processes.NoProcError:
-        return []
+    """PID, name and state of the living descendants."""
+    everyone = [(pid, processes.name(pid), processes.state(pid)) for pid in processes.descendants()]
     return [(pid, name, state) for pid, name, state in everyone if state not in "ZX"]

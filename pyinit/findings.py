@@ -96,7 +96,7 @@ def find(group: dict[int, Member], signum: int) -> list[Finding]:
 
 def _init(init: Member, group: dict[int, Member], signum: int) -> list[Finding]:
     name, does = signal_name(signum), effect(init, signum)
-    below = [member for member in children(init, group) if not member.is_zombie]
+    below = [member for member in children(init, group) if not (member.is_zombie or member.is_adviser)]
     if init.is_stopped:
         return [_stopped(init, name)]
     if init.name in INITS:
@@ -118,7 +118,8 @@ def _forwarding(init: Member, main: Member, group: dict[int, Member], signum: in
     if not init.is_seen:
         return []
     name = signal_name(signum)
-    own = pyinit(init) if init.name == "pyinit" else None
+    own = pyinit(init, group) if init.name == "pyinit" else None
+    group = {pid: member for pid, member in group.items() if not member.is_adviser}
     outgoing = rewritten(init, signum) if own is None else own.options.forwarded(signum)
     if not outgoing:
         text = f"PID 1, {init.name}, is told to drop {name}"
@@ -150,11 +151,12 @@ def _stopped(member: Member, name: str) -> Finding:
 
 def _told_by_pyinit(init: Member, own: Init, main: Member, group: dict[int, Member], outgoing: int) -> list[Finding]:
     """Whom it tells, and who of them does not listen; `own` is what it was told itself."""
-    options, woken = own
+    options, told_adviser = own
     found = []
-    is_draining = woken is not None and woken.has_ended
-    if is_draining and woken is not None:
-        why = f"was told to stop by {signal_name(woken.stop)}" if 0 < woken.stop < signal.NSIG else "lost its command"
+    is_draining = told_adviser is not None and not told_adviser.child
+    if is_draining and told_adviser is not None:
+        signum = told_adviser.stop
+        why = f"was told to stop by {signal_name(signum)}" if 0 < signum < signal.NSIG else "lost its command"
         left = [member for member in group.values() if member is not init and not member.is_zombie]
         found.append(Finding("draining", f"PID 1, pyinit, {why}; still there: {who(left)}", "", pids(*left), False))
     if not options.stops(outgoing):

@@ -8,26 +8,27 @@ import posix
 from time import monotonic, sleep
 
 from . import log
-from .command import Caller, MainChild, close_status_fd, exec_command, start
-from .request import ENDS_PAUSE, GRACE, SUSPEND_SIGNALS, Woken
+from .command import Caller, MainChild, close_status_fd, exec_command, restore_locale, start
+from .request import ENDS_PAUSE, GRACE, SUSPEND_SIGNALS
 from .taker import AGAIN, SignalTaker, wait_for_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from .native import Told
     from .request import Options
     from .terminal import Job
 
 SIGCHLD, SIGCONT = _signal.SIGCHLD, _signal.SIGCONT
 
 
-def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
-    """Run the command that `options` name as this process's child, and exit with its status."""
-    # With a terminal it does not rest.
-    is_new = options.woken is None or options.woken.role == Woken.LAUNCHED
-    caller = Caller(inherited_mask, has_terminal=is_new)
-    if posix.getpid() != 1 and options.woken is None:
+def run(options: "Options", caller: Caller, launched: "Told | None" = None) -> "NoReturn":
+    """Run the command that `options` name as this process's child, and exit with its status.
+
+    `launched` says which child is the command, if that is a program that has launched itself.
+    """
+    if posix.getpid() != 1 and launched is None:
         from .parentage import adopt_orphans
 
         adopt_orphans()
@@ -35,14 +36,13 @@ def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
         from .parentage import set_parent_death_signal
 
         set_parent_death_signal(options.parent_death_signal)
-    Init(options, caller).run()
+    Init(options, caller).run(launched)
 
 
 class Init(SignalTaker):
     """The life of one main child. Its methods stand in the order in which they are needed."""
 
     leaves_terminal = False  # to the main child, and to whoever does the job control
-    role = Woken.ONLY
 
     def __init__(self, options: "Options", caller: Caller) -> None:
         super().__init__()
@@ -54,14 +54,16 @@ class Init(SignalTaker):
         self.end_signal = 0  # that the main child has died of, if its status says so
         self.job: Job | None = None
 
-    def run(self) -> "NoReturn":
+    def run(self, launched: "Told | None" = None) -> "NoReturn":
         """Start the command, see it through, drain, exit. From the fork on no error ends pyinit."""
-        if self.options.woken is not None:
-            log.survived(self.resume, self.options.woken)
+        if launched is not None:
+            self.child.pid, self.child.group = launched.child, launched.group
+            log.survived(self.started)
         elif not self.pauses:
             self.start()
-        is_prepared = log.survived(self.prepare)
         self.settle()
+        log.survived(self.become_waiter)
+        is_prepared = log.survived(self.prepare)
         if is_prepared:
             self.loop()
         else:
@@ -69,19 +71,6 @@ class Init(SignalTaker):
         if not (is_prepared and log.survived(self.drain)):
             self.simple_drain()
         self.exit()
-
-    def resume(self, woken: Woken) -> None:
-        """Go on where the waiter has stopped."""
-        self.child.pid, self.child.group = woken.child, woken.group
-        self.early = woken.signals()
-        if woken.role == Woken.INNER:
-            self.role = Woken.INNER  # when it rests again, too: the words still say --pid-namespace
-        if woken.has_ended:
-            self.ended(woken.status)
-        else:
-            self.status = woken.status
-        if woken.role == Woken.LAUNCHED:
-            log.survived(self.started)
 
     def start(self) -> None:
         """Start the main child."""
@@ -101,16 +90,27 @@ class Init(SignalTaker):
         log.info(f"{self.options.command[0]} runs as PID {self.child.pid}")
         report(self.status_fd, f'{{"child-pid": {self.child.pid}}}')
 
+    def become_waiter(self) -> None:
+        """Become the C program, which waits from here on. Returns if there is something that takes Python."""
+        if self.caller.terminal is None:
+            from . import native
+
+            if native.serves(self.options):
+                restore_locale()
+                native.Waiter(self.options, self.caller.words, self.caller.script).become(self.child.pid)
+
     def prepare(self) -> None:
-        """Make what the rest of this life needs. It delays no command, which runs by now."""
+        """Make what the rest of this life needs, and import it: the package may be removed or replaced meanwhile.
+
+        It delays no command, which runs by now.
+        """
+        from . import drain, output, signals  # noqa: F401
         from .reaper import Reaper
         from .receivers import Receivers
         from .stop import Stop
 
         options, has_terminal = self.options, self.caller.terminal is not None
         self.stop = Stop(grace=options.grace, kill_after=options.kill_after, wait_all=options.wait_all)
-        if options.woken is not None and options.woken.stop:
-            self.stop.ask(options.woken.stop, monotonic())
         self.receivers = Receivers(options.scope, self.child, share_group=has_terminal)
         self.reaper = Reaper(self.child, self.child_changed, watches=has_terminal, warns=options.warn_on_reap)
         if self.caller.terminal is not None and not self.leaves_terminal:
@@ -135,34 +135,6 @@ class Init(SignalTaker):
     def lives(self) -> bool:
         """Whether there is something to wait for before the drain: a main child, or the end of --pause."""
         return self.child.pid != 0 or self.pauses
-
-    def become_waiter(self) -> None:
-        """See rest.py. Not where there is something to watch: a terminal, orphans to tell of, a stop of many."""
-        from .stop import KILLING
-
-        options, stop, lives = self.options, self.stop, self.lives()
-        if self.caller.terminal is not None or self.receivers.told_when is not None or stop.phase == KILLING:
-            return
-        if options.warn_on_reap or log.level >= (log.DEBUG if lives else log.INFO):
-            return
-        from . import rest
-
-        waiter = rest.waiter_for(
-            options,
-            rest.own_argv(),
-            self.caller.script,
-            role=self.role,
-            has_child=self.child.pid != 0,
-            pauses=self.pauses,
-            status=self.status,
-            stop=stop.signum,
-        )
-        if waiter.is_possible():
-            waiter.become(self.child.pid, self.child.group)
-
-    def load(self) -> None:
-        """What the drain and messages need."""
-        from . import drain, output, signals  # noqa: F401
 
     def act_on(self, siginfo: "_signal.struct_siginfo | None") -> None:
         """Do what a signal, or None for the deadline, asks for. SIGCHLD is pyinit's own, but not by kill(2)."""
@@ -249,8 +221,14 @@ class Init(SignalTaker):
         """See to what the main child has left behind."""
         if not self.reaper.childless:
             from .drain import drain
+            from .processes import NoProcError
 
-            drain(self.stop, self.receivers, self.reaper, self.take_signal)
+            try:
+                drain(self.stop, self.receivers, self.reaper, self.take_signal)
+            except NoProcError as error:
+                self.receivers.warn_of_proc(error)
+                has_got = self.options.scope == "all" and self.receivers.told_when is not None
+                self.simple_drain(SIGCONT if has_got else self.stop.drain_signal())
 
     def exit(self) -> "NoReturn":
         """End as the main child has."""
@@ -293,39 +271,39 @@ class Init(SignalTaker):
             log.error(f"cannot reap: {error.strerror}")
             return False
 
-    def simple_drain(self) -> None:
-        """SIGTERM for what is left, and after the grace SIGKILL, until nothing is, or nothing that this ends."""
+    def simple_drain(self, signum: int = _signal.SIGTERM) -> None:
+        """`signum` for what is left, and after the grace SIGKILL, until nothing is, or nothing that this ends."""
         grace = self.options.grace
         kill_at = monotonic() + (GRACE if grace is None else grace)
-        for signum in (_signal.SIGTERM, SIGCONT):
-            log.survived(self.signal_rest, signum)
+        for each in (signum, SIGCONT):
+            log.survived(self.signal_rest, each)
         while not self.simple_reap() and (now := monotonic()) < kill_at + 2.0:
-            if now >= kill_at:
-                log.survived(self.signal_rest, _signal.SIGKILL)
+            if not self.signal_rest(_signal.SIGKILL if now >= kill_at else 0):
+                break
             if not log.survived(wait_for_signal, now + AGAIN):
                 sleep(AGAIN)
 
-    def signal_rest(self, signum: int) -> None:
-        """Send `signum` to all as PID 1, else to pyinit's children, or to the command's group if none can be listed."""
+    def signal_rest(self, signum: int) -> bool:
+        """Send `signum` to all as PID 1, else to pyinit's children, or to the command's group if none can be listed.
+
+        False: nobody is known.
+        """
         own = posix.getpid()
-        if own == 1:
-            try:
-                posix.kill(-1, signum)
-            except ProcessLookupError:
-                pass
-            return
         try:
+            if own == 1:
+                posix.kill(-1, signum)
+                return True
             fd = posix.open(f"/proc/self/task/{own}/children", posix.O_RDONLY | posix.O_CLOEXEC)
             children = posix.read(fd, 65536).split()
             posix.close(fd)
         except OSError:
-            self.child.signal_group(signum)
-            return
+            return own == 1 or self.child.signal_group(signum)
         for pid in children:
             try:
                 posix.kill(int(pid), signum)
             except OSError:
                 pass  # EPERM
+        return True
 
 
 def report(status_fd: int, document: str) -> None:

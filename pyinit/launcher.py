@@ -19,10 +19,10 @@ from _socket import AF_UNIX, CMSG_SPACE, MSG_DONTWAIT, MSG_PEEK, SO_PASSCRED, SO
 from . import log
 from .command import Caller, CommandError, MainChild, close, close_status_fd, start
 from .init import Init, report
-from .kernel import PR_SET_PDEATHSIG, mount, prctl, unshare
+from .kernel import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, mount, prctl, unshare
 from .privileges import Privileges
 from .reaper import Reaper
-from .request import KEYS, OWN_ERROR, SUSPEND_SIGNALS, Options, Woken
+from .request import KEYS, OWN_ERROR, SUSPEND_SIGNALS, Options
 from .taker import SignalTaker
 
 TYPE_CHECKING = False
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from socket import socket, socketpair
     from typing import NoReturn
 
+    from .native import Told
     from .terminal import Job
 else:
     from _socket import socketpair
@@ -60,16 +61,14 @@ class StepError(CommandError):
         super().__init__(OWN_ERROR, f"--pid-namespace: {step}: {error.strerror} ({code}): {hint} (exit {OWN_ERROR})")
 
 
-def run(options: "Options", inherited_mask: set[int]) -> "NoReturn":
+def run(options: "Options", caller: Caller, launched: "Told | None" = None) -> "NoReturn":
     """Run the command that `options` name in a PID namespace of its own, and exit with its status."""
-    caller = Caller(inherited_mask, has_terminal=options.woken is None)  # with one it does not rest
+    assert launched is None  # launch() refuses -n
     if options.parent_death_signal:
         from .parentage import set_parent_death_signal
 
         set_parent_death_signal(options.parent_death_signal)
     launcher = Launcher(options, caller)
-    if options.woken is not None:
-        launcher.resume(options.woken)
     try:
         launcher.privileges = unshare_pid()
         launcher.connect()
@@ -93,6 +92,7 @@ class Launcher(SignalTaker):
         self.wait_status = 0  # of the inner
         self.end_signal = 0  # that the command has died of
         self.job: Job | None = None
+        self.has_tried = False  # to become the C program
         self.has_sent_stop = False  # to the inner, a stop signal of job control, and no SIGCONT since
 
     def connect(self) -> None:
@@ -127,27 +127,21 @@ class Launcher(SignalTaker):
                 self.job.note_key(siginfo)
         close(self.inner_end.detach())
         self.settle()
-        self.loop()
-
-    def resume(self, woken: Woken) -> "NoReturn":
-        """Go on where the waiter has stopped: the inner, which runs a command, has ended or may not be signalled."""
-        self.inner.pid, self.inner.group, self.command_ran = woken.child, woken.group, True
-        self.early = woken.signals()
-        self.settle()
-        if woken.has_ended:
-            self.inner_changed(woken.status)
+        log.survived(self.load)
         self.loop()
 
     def descriptors(self) -> set[int | None]:
-        """The descriptors above 2 that the launcher needs as long as it runs; the socket is closed when it rests."""
-        socket = {self.socket.fileno()} if self.options.woken is None else set()
-        return {self.options.status_fd, self.caller.terminal, *socket}
+        """The descriptors above 2 that the launcher needs as long as it runs."""
+        return {self.options.status_fd, self.caller.terminal, self.socket.fileno()}
 
     def loop(self) -> "NoReturn":
         """Forward to the inner until it ends, and end."""
         self.reaper = Reaper(self.inner, self.inner_changed)
         self.reap()
         while self.inner.pid:
+            if self.command_ran and not self.has_tried:
+                self.has_tried = True
+                log.survived(self.become_waiter)
             self.take_signal()
         self.exit()
 
@@ -160,24 +154,17 @@ class Launcher(SignalTaker):
         posix.close(report_fd)  # from here on the launcher listens to the socket
         Inner(self.options, self.caller, self.inner_end, self.privileges).run()
 
-    def is_ready(self) -> bool:
-        """Whether the inner has said that the command runs."""
-        return self.command_ran
+    def load(self) -> None:
+        """What the job control and messages need: the package may be removed or replaced meanwhile."""
+        if self.job is not None or log.level >= log.INFO or self.options.status_fd >= 0:
+            from . import output, processes, signals  # noqa: F401
 
     def become_waiter(self) -> None:
-        """See rest.py. What the inner says is for the job control, and without a terminal there is none."""
-        if self.job is None and log.level < log.DEBUG:
-            from . import rest
+        """Become the C program, which waits from here on. What the inner says is for job control and messages."""
+        if self.job is None and log.level < log.INFO and self.options.status_fd < 0:
+            from . import native
 
-            flags = rest.TELLS if self.options.status_fd >= 0 or log.level >= log.INFO else 0
-            orders = rest.plan_of_launcher()
-            waiter = rest.Waiter(rest.own_argv(), self.caller.script, orders, role=Woken.OUTER, flags=flags)
-            if waiter.is_possible():
-                waiter.become(self.inner.pid, self.inner.group)
-
-    def load(self) -> None:
-        """What the job control and messages need."""
-        from . import output, processes, signals  # noqa: F401
+            native.Waiter(None, self.caller.words, self.caller.script).become(self.inner.pid)
 
     def act_on(self, siginfo: "_signal.struct_siginfo | None") -> None:
         """Listen to the inner; forward what is not of the kernel's own making and not the command's already."""
@@ -226,7 +213,7 @@ class Launcher(SignalTaker):
 
     def listen(self) -> None:
         """Act on what the inner has said since the last time."""
-        while self.options.woken is None:  # else there is no socket any more
+        while True:
             try:
                 message, ancillary, _, _ = self.socket.recvmsg(64, CMSG_SPACE(UCRED_SIZE), MSG_DONTWAIT)
             except BlockingIOError:
@@ -289,7 +276,6 @@ class Inner(Init):
     """PID 1 of the new namespace. What it has to say, and the job control, are the launcher's."""
 
     leaves_terminal = True
-    role = Woken.INNER
 
     def __init__(self, options: "Options", caller: Caller, socket: "socket", privileges: Privileges | None) -> None:
         super().__init__(options, caller)
@@ -348,6 +334,11 @@ def unshare_pid() -> Privileges | None:
     except OSError as error:
         limits = "user.max_user_namespaces or user.max_pid_namespaces"
         raise StepError("unshare(CLONE_NEWUSER | CLONE_NEWPID)", error, limits=limits) from None
+    try:
+        # /proc/self is root's if the interpreter's file holds capabilities; see PR_SET_DUMPABLE in prctl(2).
+        prctl(PR_SET_DUMPABLE, 1)
+    except OSError:
+        pass
     # Without CAP_SETGID outside, a group may be mapped only where setgroups(2) is denied.
     for name, content in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
         try:

@@ -6,7 +6,8 @@ from time import CLOCK_BOOTTIME, clock_gettime
 from typing import NamedTuple
 
 from . import options, processes, telling
-from .request import Options, UsageError, Woken
+from .native import WORD, Told
+from .request import Options, UsageError
 
 KERNEL_THREAD = 0x00200000  # PF_KTHREAD of <linux/sched.h>, in the flags of proc_pid_stat(5)
 MOST_ROUNDS = 20
@@ -72,6 +73,12 @@ class Member(NamedTuple):
     def is_init(self) -> bool:
         """Whether it is PID 1 of a namespace: its own, which the kernel protects from signals without a handler."""
         return self.pids[-1] == 1
+
+    @property
+    def is_adviser(self) -> bool:
+        """Whether it is the adviser of its parent, a pyinit: it is none of those that a stop is about."""
+        told = told_to(self)
+        return told is not None and len(self.pids) > 0 and told.pid != self.pids[-1]
 
     def title(self) -> str:
         """Its command, in one line; what has none is called by its name."""
@@ -190,22 +197,32 @@ def init_of(group: dict[int, Member]) -> Member | None:
 
 
 class Init(NamedTuple):
-    """What a pyinit was told: its `options`, and what its waiter has said, if that has woken it up."""
+    """What a pyinit was asked for, its `options`, and what it has `told` its adviser, if it has one."""
 
     options: Options
-    woken: Woken | None
+    told: Told | None
 
 
-def pyinit(init: Member) -> Init:
+def told_to(member: Member) -> Told | None:
+    """What the C program has told this process, a pyinit in Python."""
+    word = next((word for word in member.words[:4] if word.startswith(WORD)), None)
+    try:
+        return Told(word) if word else None
+    except ValueError:  # it only calls itself so
+        return None
+
+
+def pyinit(init: Member, group: dict[int, Member]) -> Init:
     """What the words and the environment of this pyinit say, as far as they may be seen."""
     words = list(init.words)
-    while words and words.pop(0).rpartition("/")[2] != "pyinit":
+    while words and words.pop(0).rpartition("/")[2] not in ("pyinit", "pyinit-python"):
         pass
+    if words[:1] and words[0].startswith(WORD):
+        del words[0]
+    adviser = next((member for member in group.values() if member.parent == init.pid and member.is_adviser), None)
     try:
-        woken = Woken(words.pop(0)) if words[:1] and words[0].startswith("--woken=") else None
-        start = Options(woken=woken or Woken(Woken.word(*[0] * 10)))  # whose descriptors are not looked at
-        return Init(options.read(words, processes.environment(init.pid), start), woken)
-    except (UsageError, ValueError):  # it only calls itself so
+        return Init(options.read(words, processes.environment(init.pid)), told_to(adviser) if adviser else None)
+    except UsageError:  # it only calls itself so
         return Init(Options(), None)
 
 

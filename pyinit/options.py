@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
-def read(words: list[str], environ: dict[bytes, bytes], options: Options | None = None) -> Options:
+def read(words: list[str], environ: dict[bytes, bytes]) -> Options:
     """What the environment asks for, then the options that `words` begins with; the words after them are the command.
 
-    Added to `options`. UsageError where they don't make sense.
+    UsageError where they don't make sense.
     """
-    options, command = _read_options(_read_environment(environ, options or Options()), words)
+    options, command = _read_options(_read_environment(environ, Options()), words)
     return options.but(command=command)
 
 
@@ -104,6 +104,19 @@ def _short_option(letter: str) -> Option:
     raise UsageError(f"-{letter} is no option")
 
 
+def check_status_fd(options: Options) -> None:
+    """UsageError if nothing can be written to --json-status-fd."""
+    if options.status_fd >= 0:
+        import fcntl
+
+        try:
+            is_for_reading = fcntl.fcntl(options.status_fd, fcntl.F_GETFL) & posix.O_ACCMODE == posix.O_RDONLY
+        except OSError:
+            raise UsageError(f"--json-status-fd {options.status_fd}: this descriptor is not open") from None
+        if is_for_reading:
+            raise UsageError(f"--json-status-fd {options.status_fd}: this descriptor is not open for writing")
+
+
 def _following(typed: str, option: Option, rest: list[str]) -> str:
     if not rest:
         raise UsageError(f"{typed} needs a value: {option.value}")
@@ -170,18 +183,7 @@ def _verbose(options: Options, _: str) -> Options:
 
 
 def _status_fd(options: Options, value: str) -> Options:
-    import fcntl
-
-    status_fd = _integer(value, "a descriptor", 2**31 - 1)
-    if options.woken is not None:  # it was looked at, and may have been closed
-        return options.but(status_fd=status_fd)
-    try:
-        flags = fcntl.fcntl(status_fd, fcntl.F_GETFL)
-    except OSError:
-        raise ValueError("this descriptor is not open") from None
-    if flags & posix.O_ACCMODE == posix.O_RDONLY:
-        raise ValueError("this descriptor is not open for writing")
-    return options.but(status_fd=status_fd)
+    return options.but(status_fd=_integer(value, "a descriptor", 2**31 - 1))
 
 
 def _integer(value: str, what: str, highest: int) -> int:
@@ -247,9 +249,9 @@ LICENSE = "pyinit is free software under the MIT licence: see LICENSE in its sou
 def version_text() -> str:
     """What --version prints."""
     from . import __version__
-    from .rest import WAITER, exists
+    from .native import works
 
-    return f"pyinit {__version__} (waits in {'C' if exists(WAITER) else 'Python'})\n"
+    return f"pyinit {__version__} (waits in {'C' if works() else 'Python'})\n"
 
 
 def help_text() -> str:

@@ -13,8 +13,9 @@ LONGEST_LINE = 4096  # PIPE_BUF: what poll(2) promises a pipe to have room for
 
 
 def say(message: str) -> None:
-    """Write `message` to stderr, on one line."""
-    line = f"pyinit: {' '.join(message.splitlines())}".encode(errors="surrogateescape")
+    """Write `message` to stderr, on one line, and without what a terminal would obey: it may hold anybody's name."""
+    shown = "".join(c if c.isprintable() or "\udc80" <= c <= "\udcff" else "?" for c in " ".join(message.splitlines()))
+    line = f"pyinit: {shown}".encode(errors="surrogateescape")
     write(2, line[: LONGEST_LINE - 1] + b"\n")
 
 

@@ -18,6 +18,20 @@ IGNORED_BY_DEFAULT = (_signal.SIGCHLD, _signal.SIGCONT, _signal.SIGURG, _signal.
 FIELDS = frozenset({b"Name", b"State", b"Uid", b"NSpid", b"ShdPnd", b"SigBlk", b"SigIgn", b"SigCgt"})
 
 
+_init = 0  # the PID of the init that this process advises, or 0
+
+
+def advise(init: int) -> None:
+    """From now on the processes below `init` are meant, the parent of this process, but not this process itself."""
+    global _init
+    _init = init
+
+
+def init() -> int:
+    """The PID of the init whose family is meant: this process, if it advises none."""
+    return _init or posix.getpid()
+
+
 class NoProcError(Exception):
     """/proc is missing or shows other PIDs than pyinit's, so descendants cannot be found."""
 
@@ -88,8 +102,7 @@ def left() -> list[Process]:
 
     NoProcError as in descendants().
     """
-    own = posix.getpid()
-    pids = [pid for pid in _all_pids() if pid != own] if own == 1 else descendants()
+    pids = [pid for pid in _all_pids() if pid not in (1, posix.getpid())] if init() == 1 else descendants()
     return [found for found in map(process, pids) if found.alive()]
 
 
@@ -108,24 +121,25 @@ def birth() -> tuple[int, int]:
 
 
 def descendants() -> list[int]:
-    """The PIDs of all descendants of the calling process, parents first, zombies too.
+    """The PIDs of all descendants of init(), parents first, zombies too, without the calling process.
 
     One walk is no snapshot: the child of a process that ended meanwhile may be missing, and is found by the next walk.
     NoProcError where there is no /proc, or that of another PID namespace: its numbers mean other processes here.
     """
-    own = posix.getpid()
-    if _read(f"/proc/self/task/{own}/children") is None:
-        return _walk_parents(own)
-    _check_proc(own)
-    return _walk_children(own)
+    ancestor = init()
+    if _read(f"/proc/{ancestor}/task/{ancestor}/children") is None:
+        found = _walk_parents(ancestor)
+    else:
+        _check_proc(posix.getpid())
+        found = _walk_children(ancestor)
+    return found if _init == 0 else [pid for pid in found if pid != posix.getpid()]
 
 
 def descends(pid: int) -> bool:
-    """Whether `pid` is a descendant of the calling process; false where that cannot be seen (any more)."""
-    own = posix.getpid()
+    """Whether `pid` is a descendant of init(); false where that cannot be seen (any more)."""
     while pid > 1:
         pid = parent(pid)
-        if pid == own:
+        if pid == init():
             return True
     return False
 
@@ -322,13 +336,13 @@ def parent(pid: int) -> int:
 
 
 def _state_and_parent(pid: int) -> tuple[str, int]:
-    """Fields 3 and 4 of /proc/PID/stat; X and 0 where it has gone; ? for a child that hidepid= hides, see proc(5)."""
+    """Fields 3 and 4 of /proc/PID/stat; X and 0 where it has gone; ? for one that hidepid= hides, see proc(5)."""
     return _state_and_parent_in(pid, _stat_fields(pid, 2))
 
 
 def _state_and_parent_in(pid: int, fields: list[bytes]) -> tuple[str, int]:
     if not fields:
-        return ("?", posix.getpid()) if _is_own_child(pid) else ("X", 0)
+        return ("?", init()) if _is_child(pid) else ("X", 0)
     return fields[0].decode(), int(fields[1])
 
 
@@ -340,8 +354,16 @@ def _stat_fields(pid: int, count: int) -> list[bytes]:
     return stat[stat.rindex(b")") + 2 :].split(None, count)  # field 2, in parentheses, may hold anything
 
 
-def _is_own_child(pid: int) -> bool:
-    """Whether `pid` is a child of the calling process that has not been reaped, by waitid(2)."""
+def _is_child(pid: int) -> bool:
+    """Whether `pid` has not been reaped: by waitid(2), or for an adviser, whose child it is not, by kill(2)."""
+    if _init:
+        try:
+            posix.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            pass
+        return True
     try:
         posix.waitid(posix.P_PID, pid, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
     except ChildProcessError:

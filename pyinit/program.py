@@ -7,8 +7,8 @@ next to nothing. The plan of launch():
 2. All signals are blocked. They stay so in the parent, across execve(2): what comes from now on is taken by pyinit.
 3. fork(2). The child waits for the parent's exec, which closes a pipe. Only then is it certain that somebody will
    forward, reap and drain, and the child goes on with the mask that the program had.
-4. The parent becomes the waiter at once, or else, where it was not built, where there is a terminal to watch, or where
-   there is something to tell, an isolated Python, which is told who its child is as if the waiter had woken it.
+4. The parent becomes the C program, as the waiter. If that was not built, or if there is a terminal to watch or
+   something to say, it becomes an isolated Python, which is told which process its child is.
 5. Where neither can be executed the child is killed, having done nothing, and everything in the parent is undone: it
    is the program still.
 """
@@ -19,15 +19,14 @@ import os  # is there: site has imported it
 import posix
 import sys
 
-from . import __path__, rest
-from .request import VARIABLES, Options, UsageError, Woken
+from . import __path__, native
+from .request import FROM_TERMINAL, VARIABLES, Options, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, NoReturn
 
-FLAGS = "-ISXutf8"  # isolate the interpreter; as in the first line of the script
 SCRIPT = f"{__path__[0]}/bin/pyinit"
 ENXIO = 6  # <asm-generic/errno-base.h>
 THREAD_ENDS = 0.2  # seconds that the kernel may take to end a thread that has been joined
@@ -81,10 +80,11 @@ def checked(words: list[str]) -> Options:
     """The options that `words` and the environment ask for; ValueError where they don't make sense."""
     if not words and not any(variable in os.environb for variable in VARIABLES):
         return Options()
-    from .options import read
+    from .options import check_status_fd, read
 
     try:
         options = read(words, dict(os.environb))
+        check_status_fd(options)
     except UsageError as error:
         raise ValueError(str(error)) from None
     if options.pid_namespace or options.pause or options.prints:
@@ -138,13 +138,13 @@ def refuse_where_python_cannot_be_started() -> None:
         raise RuntimeError(f"pyinit.launch() needs a python command, which {sys.executable!r} is not")
     if b"PYTHONHOME" in os.environb and not sys.flags.ignore_environment:
         raise RuntimeError("pyinit.launch() needs a Python that is found without PYTHONHOME")
-    if not rest.exists(SCRIPT):
+    if not native.exists(SCRIPT):
         raise RuntimeError(f"pyinit.launch() needs its package in a directory: there is no {SCRIPT}")
 
 
 def isolated() -> list[str]:
     """The words that start the script in an isolated interpreter."""
-    return [sys.executable, FLAGS, SCRIPT]
+    return [sys.executable, native.FLAGS, SCRIPT]
 
 
 def split(options: Options, words: list[str]) -> None:
@@ -159,8 +159,7 @@ def split(options: Options, words: list[str]) -> None:
     parent, child = posix.getpid(), -1
     handler = _signal.getsignal(_signal.SIGCHLD)
     has_terminal = has_controlling_terminal()
-    start = isolated()
-    argv = [*start, *words, "--", *sys.orig_argv]
+    words = [*words, "--", *sys.orig_argv]
     reader, writer = map(above_2, posix.pipe2(posix.O_CLOEXEC))
     undo.append((posix.close, reader))
     try:
@@ -171,7 +170,7 @@ def split(options: Options, words: list[str]) -> None:
             setting = _signal.setitimer(timer, 0)
             if setting[0]:
                 undo.append((_signal.setitimer, timer, *setting))
-        for fd in rest.inheritable():
+        for fd in native.inheritable():
             if fd != options.status_fd:
                 posix.set_inheritable(fd, False)
                 undo.append((posix.set_inheritable, fd, True))
@@ -181,10 +180,12 @@ def split(options: Options, words: list[str]) -> None:
         if parent != 1:
             set_subreaper(1)
             undo.append((set_subreaper, 0))
-        waiter = None if has_terminal else waiter_for(options, argv, len(start))
+        waiter = None
+        if native.serves(options) and not options.parent_death_signal and not has_terminal:
+            waiter = native.Waiter(options, words, SCRIPT)
         child = posix.fork()
         if child:
-            become_pyinit(options, child, waiter, argv, len(start), taken, has_terminal=has_terminal)
+            become_pyinit(options, child, waiter, words, taken, has_terminal=has_terminal)
         posix.close(writer)
         posix.read(reader, 1)
         launched = posix.getpid()
@@ -200,48 +201,32 @@ def split(options: Options, words: list[str]) -> None:
     name_reader(parent)
 
 
-def waiter_for(options: Options, argv: list[str], position: int) -> "rest.Waiter | None":
-    """The waiter to become at once; None where Python has something to watch or to tell, or there is no waiter."""
-    if options.warn_on_reap or options.verbosity > 0 or options.status_fd >= 0 or options.parent_death_signal:
-        return None
-    waiter = rest.waiter_for(options, (argv, position), SCRIPT, role=Woken.ONLY)
-    return waiter if waiter.is_possible() else None
-
-
 def become_pyinit(
     options: Options,
     child: int,
-    waiter: "rest.Waiter | None",
-    argv: list[str],
-    position: int,
+    waiter: "native.Waiter | None",
+    words: list[str],
     taken: "list[_signal.struct_siginfo]",
     *,
     has_terminal: bool,
 ) -> "NoReturn":
-    """In the parent. OSError where that can't be done; signals that pyinit was not told of any more are in `taken`."""
+    """In the parent. OSError where that can't be done; `taken` are the signals that were sent on to the child."""
     # Where SIGCHLD is ignored the kernel would reap in pyinit's stead, which reaps before it waits for one.
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-    if has_terminal:
-        from .command import share_pending
-
-        share_pending(child, taken)
-    else:
+    if not has_terminal:
         posix.setpgid(child, child)
     if waiter:
         become_waiter(waiter, child)
-    # CPython ignores these two at its start, with which the kernel throws away those that are pending.
-    while info := _signal.sigtimedwait((_signal.SIGPIPE, _signal.SIGXFSZ), 0):
+    # The child has got what the terminal has sent, if it was there by then. CPython ignores SIGPIPE and SIGXFSZ at its
+    # start, with which the kernel throws away those that are pending.
+    awaited = (FROM_TERMINAL if has_terminal else frozenset()) | {_signal.SIGPIPE, _signal.SIGXFSZ}
+    while info := _signal.sigtimedwait(awaited, 0):
         taken.append(info)
-    # The child has got what the terminal has sent. What a process has sent is for pyinit to forward, which hears of
-    # one signal only, and in this moment there will hardly be more.
-    sent = [info for info in taken if info.si_code <= 0]
-    for info in sent[1:]:
-        if outgoing := options.forwarded(info.si_signo):
+        outgoing = info.si_signo if info.si_code > 0 else options.forwarded(info.si_signo)
+        if outgoing:
             posix.kill(child, outgoing)
-    signal = next(((info.si_signo, info.si_code, info.si_pid) for info in (*sent, *taken)), (0, 0, 0))
-    group = posix.getpgrp() if has_terminal else child
-    word = Woken.word(posix.getpid(), Woken.LAUNCHED, child, group, 0, 0, 0, *signal)
-    posix.execv(sys.executable, [*argv[:position], word, *argv[position:]])
+    word = native.Told.word(posix.getpid(), child=child, group=posix.getpgrp() if has_terminal else child)
+    posix.execv(sys.executable, [*isolated(), word, *words])
 
 
 def give_up(child: int, handler: "Callable[..., object] | int | None", taken: "list[_signal.struct_siginfo]") -> None:
@@ -260,16 +245,16 @@ def give_up(child: int, handler: "Callable[..., object] | int | None", taken: "l
         posix.kill(posix.getpid(), info.si_signo)
 
 
-def become_waiter(waiter: "rest.Waiter", child: int) -> None:
-    """Rest, in / as the command does: somebody may want to unmount what the program was started in."""
+def become_waiter(waiter: "native.Waiter", child: int) -> None:
+    """Become the C program, in /: somebody may want to unmount what the program was started in. Returns if it can't."""
     try:
         folder = above_2(posix.open(".", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC))
     except OSError:  # it may not be searched
-        waiter.become(child, child)
+        waiter.become(child)
         return
     try:
         posix.chdir("/")
-        waiter.become(child, child)
+        waiter.become(child)
         posix.fchdir(folder)
     finally:
         posix.close(folder)

@@ -114,7 +114,7 @@ def show(options: argparse.Namespace) -> int:
     if options.watch is not None and sys.stdout.isatty():
         print("\033[H\033[J", end="")
     if options.json:
-        print(json.dumps(document(seen, found, options.signal), indent=1, ensure_ascii=False))
+        print(json.dumps(document(seen, found, options.signal), indent=1))
     elif options.check:
         for namespace, some in found.items():
             for line in finding_lines(problems_of(some)):

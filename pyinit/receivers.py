@@ -64,12 +64,17 @@ class Receivers:
             posix.kill(self.child.pid, signum)
             self.signal_others_in_group(signum)
             return
+        refused = None
         try:
             posix.killpg(self.child.group, signum)
         except ProcessLookupError:
             pass  # the main child has moved to another group, and nobody is left in its first one
+        except PermissionError as error:  # nobody in it may be signalled
+            refused = error
         if posix.getpgid(self.child.pid) != self.child.group:
             posix.kill(self.child.pid, signum)
+        elif refused:
+            raise refused
 
     def signal_others_in_group(self, signum: int) -> None:
         """Send `signum` to those of pyinit's own group that descend from it, but not to the main child."""

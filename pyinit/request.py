@@ -35,42 +35,6 @@ class UsageError(Exception):
     """What is wrong with the command line, in words."""
 
 
-class Woken:
-    """What the waiter says when it makes pyinit of itself again, see waiter.c, or a program that launches itself.
-
-    `role` is that of this process, `child` its main child, 0 where there is none, and `group` the process group that it
-    was started in. `status` is its wait status where it `has_ended` in the waiter's hands, else the exit status. `stop`
-    is the stop signal that came last, and `signal`, `code` and `sender` are of a signal that is still to be acted on: a
-    siginfo's si_signo, si_code and si_pid; all of them are 0 where there is none.
-    """
-
-    __slots__ = ("child", "code", "group", "has_ended", "role", "sender", "signal", "status", "stop")
-    ONLY, INNER, OUTER, LAUNCHED = 0, 1, 2, 3  # roles: two are those of --pid-namespace; the last has never waited
-
-    def __init__(self, word: str) -> None:
-        """Read the waiter's word."""
-        _, self.role, self.child, self.group, has_ended, self.status, self.stop, self.signal, code, self.sender = (
-            int(number, 16) for number in word.removeprefix("--woken=").rstrip("+").split(",")
-        )
-        self.has_ended = bool(has_ended)
-        self.code = code - (code >> 31 << 32)  # it may be negative
-
-    def signals(self) -> "list[_signal.struct_siginfo]":
-        """The signal that is still to be acted on, if there is one."""
-        fields = (self.signal, self.code, 0, self.sender, 0, 0, 0)
-        return [_signal.struct_siginfo(fields)] if self.signal else []
-
-    @staticmethod
-    def word(*numbers: int) -> str:
-        """As waiter.c makes it of PID, role, child, group, has_ended, status, stop, signal, code and sender."""
-        return "--woken=" + ",".join(f"{number & 0xFFFFFFFF:08x}" for number in numbers)
-
-    @staticmethod
-    def is_for(word: str, pid: int) -> bool:
-        """Whether `word` is the waiter's, for the process `pid`: nobody else knows it before there is one."""
-        return word.startswith(f"--woken={pid:08x},")
-
-
 class Options:
     """What was asked for; times are in seconds. Never changed: but() makes others of it."""
 
@@ -87,7 +51,6 @@ class Options:
     warn_on_reap: bool = False
     verbosity: int = 0
     status_fd: int = -1
-    woken: Woken | None = None
     prints: "Callable[[], str] | None" = None
 
     def __init__(self, **given: object) -> None:

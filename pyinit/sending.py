@@ -20,7 +20,7 @@ def signal_descendants(signums: "Iterable[int]") -> None:
 
     NoProcError as in processes.descendants(), but not as PID 1.
     """
-    if posix.getpid() != 1:
+    if processes.init() != 1:
         send(signums, processes.descendants())
         return
     for signum in signums:
@@ -36,7 +36,7 @@ def kill_descendants() -> None:
     Whoever is found is stopped first, until a walk finds nobody new: a stopped process forks no more, while one that is
     killed makes room for the next where the number of processes is bounded.
     """
-    if posix.getpid() == 1:
+    if processes.init() == 1:
         signal_descendants((_signal.SIGKILL,))
         return
     stopped: set[int] = set()
@@ -56,10 +56,10 @@ def send(signums: "Iterable[int]", pids: "Collection[int]", family: "Collection[
     until pyinit reaps them. Any other PID may have been given to a stranger since the walk, so that process is pinned
     by a pidfd and its parent looked at again before it gets a signal. See pidfd_send_signal(2).
     """
-    own = posix.getpid()
-    parents = {own, *pids, *family}
+    own, init = posix.getpid(), processes.init()
+    parents = {init, *pids, *family}
     for pid in pids:
-        parent = own if own == 1 else processes.parent(pid)
+        parent = own if init == 1 else processes.parent(pid)
         try:
             if parent == own:
                 for signum in signums:

@@ -20,6 +20,9 @@ Value = TypeVar("Value")
 Mode = Literal["pid1", "subreaper"]
 
 PYINIT = Path(os.environ.get("PYINIT_UNDER_TEST") or Path(sys.executable).with_name("pyinit"))
+# Python's half: beside the C program, or the command itself if that was not built.
+SCRIPT = PYINIT.with_name("pyinit-python") if PYINIT.with_name("pyinit-python").exists() else PYINIT
+IN_C = SCRIPT != PYINIT
 PYTHON = sys.executable
 BASE_PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))  # which every user may run
 DEADLINE = 60.0  # seconds; generous, because it is met on a loaded machine too
@@ -91,6 +94,25 @@ def waits_for_ever(pid: int) -> bool:
         return False
 
 
+def is_adviser(pid: int) -> bool:
+    """Whether it is the adviser of its parent, or is about to be: a copy of the C program until its exec."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"--told=" in words or words == Path(f"/proc/{status_of(pid)['PPid']}/cmdline").read_bytes() != b""
+    except (OSError, KeyError):
+        return False
+
+
+def has_taken_all(pid: int) -> bool:
+    """Whether pyinit, or the adviser that it has in a drain, has taken every signal and waits for the next."""
+    taker = next(filter(is_adviser, children_of(pid)), pid)
+    try:
+        waits = b"sigtimedwait" in Path(f"/proc/{taker}/wchan").read_bytes()
+        return waits and int(status_of(taker)["ShdPnd"], 16) == 0
+    except (KeyError, OSError):
+        return False
+
+
 def children_of(pid: int) -> list[int]:
     """The children of a process, zombies included."""
     return [other for other in all_pids() if status_of(other).get("PPid") == str(pid)]
@@ -142,9 +164,15 @@ class Family:
 
     def _descends(self, pid: int) -> bool:
         try:
-            return self.marker.encode() in Path(f"/proc/{pid}/environ").read_bytes() and state_of(pid) not in "ZX"
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:
             return False
+        status = status_of(pid)
+        if not status or status["State"][0] in "ZX":
+            return False
+        if not environment:  # it is in the middle of execve(2), or a thread of the kernel's
+            return status["PPid"] != "0" and self._descends(int(status["PPid"]))
+        return self.marker.encode() in environment
 
 
 class Started(Family):

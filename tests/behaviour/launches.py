@@ -32,7 +32,7 @@ def state():
         "handlers": [str(signal.getsignal(number)) for number in signal.valid_signals()],
     }
 """
-HAS_WAITER = (LIBRARY / "pyinit/waiter").exists()
+HAS_WAITER = (LIBRARY / "pyinit/native/waiter").exists()
 
 
 def program(text: str, *words: str, mode: Mode = "pid1", init: tuple[str, ...] = (), **popen: Any) -> Any:

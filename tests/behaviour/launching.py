@@ -14,11 +14,14 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pyinit.native import FLAGS
 from tests.behaviour.programs import build_directory
 from tests.harness import (
     BASE_PYTHON,
     DEADLINE,
+    IN_C,
     PYINIT,
+    SCRIPT,
     Started,
     all_pids,
     children_of,
@@ -126,7 +129,7 @@ class User(NamedTuple):
 def somebody(uid: int, gid: int, groups: tuple[int, ...] = ()) -> Iterator[User]:
     """A user with a pyinit of their own; the directory goes in the end."""
     need("setpriv")
-    interpreter = Path(PYINIT.read_text().split(maxsplit=1)[0].removeprefix("#!"))
+    interpreter = Path(interpreter_of(SCRIPT))
     with tempfile.TemporaryDirectory(prefix="pyinit-test-") as outer:
         os.chmod(outer, 0o711)
         user = User(uid, gid, groups, Path(outer, "home"))
@@ -149,7 +152,6 @@ def public_pyinit() -> str:
 
 def without(*functions: str) -> list[str]:
     """pyinit, run by a CPython that lacks functions of posix or _signal, as one that was built for an old glibc."""
-    interpreter, flags = PYINIT.read_text().partition("\n")[0].removeprefix("#!").split()
     script = f"""
 import _signal, posix, sys
 for name in {functions}:
@@ -159,14 +161,22 @@ del sys.argv[0]
 __file__ = sys.argv[0]
 exec(compile(open(__file__).read(), __file__, "exec"))
 """
-    return [interpreter, flags, "-c", script, str(PYINIT)]
+    return [interpreter_of(SCRIPT), FLAGS, "-c", script, str(SCRIPT)]
+
+
+def interpreter_of(script: Path) -> str:
+    """The interpreter that the first line of a script names."""
+    return script.read_text().split(maxsplit=1)[0].removeprefix("#!")
 
 
 def copy_installation(home: Path) -> None:
     """Put a copy of the pyinit under test below `home`, laid out as pip does."""
     packages = Path("lib", "python%d.%d" % sys.version_info[:2], "site-packages")
     (home / "bin").mkdir(parents=True)
-    shutil.copy(PYINIT, home / "bin/pyinit")
+    for program in {PYINIT, SCRIPT}:
+        shutil.copy(program, home / "bin")
+    if IN_C:  # as pip writes it for an interpreter that every user may run
+        (home / "bin/pyinit-python").write_text(f"#!{BASE_PYTHON}\n{SCRIPT.read_text().partition(chr(10))[2]}")
     installed = PYINIT.parent.parent / packages
     shutil.copytree(installed / "pyinit", home / packages / "pyinit")
     for library in installed.glob("_prctl*"):

@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tests.behaviour.shell import words_of
-from tests.harness import BASE_PYTHON, PYINIT, Started, children_of, need_root, started, state_of, status_of, wait_until
+from tests.harness import (
+    BASE_PYTHON,
+    PYINIT,
+    Started,
+    children_of,
+    is_adviser,
+    need_root,
+    started,
+    state_of,
+    status_of,
+    wait_until,
+)
 
 Place = Literal["pid1", "subreaper", "launcher"]
 PLACES: tuple[Place, ...] = get_args(Place)
@@ -54,8 +65,12 @@ def up(run: Started, count: int = 1) -> None:
 def in_drain(run: Started, place: Place) -> int:
     """Wait until pyinit, whose main child had one child, has that one alone; pyinit's PID."""
     pid = run.main_child() if place == "launcher" else run.pid
+
     # Who is exiting has no words any more, and its child perhaps no new parent yet.
-    wait_until(lambda: [words_of(child)[:1] not in (b"s", b"") for child in children_of(pid)] == [True], "the drain")
+    def words_of_those_left() -> list[bytes]:
+        return [words_of(child) for child in children_of(pid) if not is_adviser(child)]
+
+    wait_until(lambda: [words[:1] not in (b"s", b"") for words in words_of_those_left()] == [True], "the drain")
     return pid
 
 

@@ -1,6 +1,7 @@
 """When the main child has ended, whatever it left behind ends too, within the time that the options give."""
 
 import os
+import platform
 import random
 import shutil
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour.launching import in_mount_namespace, public_pyinit
+from tests.behaviour.shell import reporter
 from tests.harness import (
     BASE_PYTHON,
     DEADLINE,
@@ -262,20 +264,21 @@ def test_a_proc_of_another_pid_namespace_makes_no_stranger_a_descendant(
     assert b"another PID namespace" in errors
 
 
-def test_a_child_that_hidepid_hides_is_gone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [["-v"], ["-t", "5"]], ids=str)
+def test_a_child_that_hidepid_hides_is_gone(tmp_path: Path, options: list[str]) -> None:
     """It runs a program that its user may not read, so that /proc/PID is not there for that user; see proc(5)."""
     need_root()
     hidden = tmp_path / "hidden"
     shutil.copy(shutil.which("sleep") or "", hidden)
     hidden.chmod(0o111)
     open_to_all(hidden)
-    user = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", public_pyinit(), "-v"]
+    user = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", public_pyinit(), *options]
     init = in_mount_namespace("mount -t proc -o hidepid=2 proc /proc", *user)
     with bounded(0), started("sh", "-c", f"{hidden} 1000 & exit 7", init=init, stderr=subprocess.PIPE) as run:
         said = run.process.communicate(timeout=DEADLINE)[1].decode()
         assert run.wait() == 7
         assert run.alive() == []
-    assert "still there: 1: " in said
+    assert "-v" not in options or "still there: 1: " in said
     assert "left behind" not in said
 
 
@@ -310,3 +313,38 @@ def test_what_sigkill_cannot_end_delays_pyinit_by_two_seconds_and_is_named(freez
         assert run.process.stderr is not None
         assert f"PID {pid} (sleep, state D)" in run.process.stderr.readline().decode()
         (freezer / "freezer.state").write_text("THAWED")
+
+
+PATIENT = reporter()
+PATIENT[-1] = PATIENT[-1].replace("!= signal.SIGTERM", "!= signal.SIGUSR2")
+QUEUE = {"x86_64": 129, "aarch64": 138}  # __NR_rt_sigqueueinfo
+
+
+def test_a_name_that_a_terminal_would_obey_is_shown_without_that() -> None:
+    name = r"printf '\033]0;title\007' >/proc/self/comm; echo up; exec 2>&-; while :; do sleep 0.02; done"
+    with started("-v", "sh", "-c", f"({name}) & read -r _", stdin=-1, stderr=-1) as run:
+        assert run.line() == b"up\n"
+        run.close_stdin()
+        assert run.process.stderr is not None
+        said = run.process.stderr.read()
+    assert b"(?]0;title?)" in said
+    assert b"\033" not in said
+
+
+@pytest.mark.parametrize("code", [-1, -65, -1000])
+def test_a_signal_with_any_code_is_forwarded_in_a_drain(code: int) -> None:
+    """By rt_sigqueueinfo(2) anybody may send one; see sigqueue(3)."""
+    queue = f"""
+import ctypes, struct, sys
+info = ctypes.create_string_buffer(struct.pack("=iii", {int(signal.SIGUSR1)}, 0, {code}), 128)
+sys.exit(ctypes.CDLL(None).syscall({QUEUE[platform.machine()]}, int(sys.argv[1]), {int(signal.SIGUSR1)}, info) != 0)
+"""
+    with started(
+        "-v", "-t", "1000", "sh", "-c", '"$@" & read -r _', "sh", *PATIENT, stdin=-1, stderr=subprocess.DEVNULL
+    ) as run:
+        assert run.line() == b"reporting\n"
+        run.close_stdin()
+        assert run.line() == b"got SIGTERM\n"
+        assert run.line() == b"got SIGCONT\n"
+        subprocess.run([BASE_PYTHON, "-ISc", queue, str(run.pid)], check=True)
+        assert run.line() == b"got SIGUSR1\n"

@@ -14,7 +14,19 @@ import pytest
 from tests.behaviour.programs import compiled
 from tests.behaviour.shell import reporter
 from tests.behaviour.test_drain import bounded, release
-from tests.harness import PYINIT, UNSHARE, Mode, Started, children_of, need, need_root, started, status_of, wait_until
+from tests.harness import (
+    PYINIT,
+    UNSHARE,
+    Mode,
+    Started,
+    children_of,
+    has_taken_all,
+    need,
+    need_root,
+    started,
+    status_of,
+    wait_until,
+)
 
 # Leaves a process that ignores SIGTERM and holds stdout, says so, and ends with 7 when a line comes.
 STUBBORN = 'trap "" TERM; sleep 1000 & trap - TERM; echo ready; read line; exit 7'
@@ -73,9 +85,10 @@ def test_no_grace_means_no_sigterm(mode: Mode) -> None:
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGQUIT"])
 def test_the_second_stop_signal_in_a_drain_that_began_by_itself_ends_the_grace(mode: Mode, name: str) -> None:
     with draining("-t", "1000", "sh", "-c", STUBBORN, mode=mode) as run, bounded(0):
+        wait_until(lambda: has_taken_all(run.pid), "the drain")
         left = run.alive()
         run.send(getattr(signal, name))
-        wait_until(lambda: int(status_of(run.pid)["ShdPnd"], 16) == 0, "the first to be taken")
+        wait_until(lambda: has_taken_all(run.pid), "the first to be taken")
         assert run.alive() == left
         run.send(getattr(signal, name))
         assert run.wait() == 7
@@ -88,7 +101,7 @@ def test_the_second_sigterm_ends_the_grace_that_the_first_began(mode: Mode) -> N
         child = run.main_child()
         with bounded(0):
             run.send(signal.SIGTERM)
-            wait_until(lambda: not status_of(child), "the main child to be reaped")
+            wait_until(lambda: not status_of(child) and has_taken_all(run.pid), "the drain")
             run.send(signal.SIGTERM)
             assert run.wait() == 128 + signal.SIGTERM
         assert run.alive() == []

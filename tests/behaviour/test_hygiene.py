@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.launching import copy_installation, in_mount_namespace, public_pyinit
+from tests.behaviour.launching import copy_installation, in_mount_namespace, interpreter_of, public_pyinit
 from tests.behaviour.programs import compiled
 from tests.harness import (
+    IN_C,
     PYINIT,
+    SCRIPT,
     UNSHARE,
     Mode,
     children_of,
@@ -39,7 +41,7 @@ def test_its_working_directory_is_the_root_and_its_name_pyinit(mode: Mode, tmp_p
 
 
 def test_its_name_is_pyinit_however_the_script_is_started() -> None:
-    with started("sleep", "1000", init=["/usr/bin/python3", "-I", "-S", "-X", "utf8", str(PYINIT), "--"]) as run:
+    with started("sleep", "1000", init=["/usr/bin/python3", "-I", "-S", "-X", "utf8", str(SCRIPT), "--"]) as run:
         settled(run.pid)
 
 
@@ -212,7 +214,7 @@ def test_few_descriptors_and_little_memory_are_enough(mode: Mode) -> None:
 
 def imported(mode: Mode, *words: str) -> set[str]:
     """The modules that `python3 *words` imports at its start, by CPython's own account."""
-    interpreter = PYINIT.read_text().split()[0].removeprefix("#!")
+    interpreter = interpreter_of(SCRIPT)
     command = [*(UNSHARE if mode == "pid1" else []), interpreter, "-I", "-S", "-X", "utf8", "-X", "importtime"]
     done = subprocess.run([*command, *words], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL)
     return set(re.findall(r"^import time: +\d+ \| +\d+ \| +(\S+)$", done.stderr, re.MULTILINE))
@@ -220,16 +222,18 @@ def imported(mode: Mode, *words: str) -> set[str]:
 
 def test_a_plain_start_as_pid_1_imports_what_it_needs_and_nothing_else() -> None:
     need_root()
-    added = imported("pid1", str(PYINIT), "--", "/bin/true") - imported("pid1", "-c", "")
+    added = imported("pid1", str(SCRIPT), "--", "/bin/true") - imported("pid1", "-c", "")
     own = {"pyinit", "pyinit.cli", "pyinit.command", "pyinit.init", "pyinit.log"}
-    own |= {"pyinit.reaper", "pyinit.receivers", "pyinit.request", "pyinit.rest", "pyinit.stop", "pyinit.taker"}
+    own |= {"pyinit.native", "pyinit.request", "pyinit.taker"}
+    then = {"drain", "output", "processes", "reaper", "receivers", "sending", "signals", "stop", "telling"}
+    own |= set() if IN_C else {"_stat", *(f"pyinit.{module}" for module in then)}
     assert added == own
 
 
 def test_python_prctl_is_imported_by_a_subreaper_and_not_by_pid_1() -> None:
     need_root()
-    assert "_prctl" not in imported("pid1", str(PYINIT), "--", "true")
-    assert "_prctl" in imported("subreaper", str(PYINIT), "--", "true")
+    assert "_prctl" not in imported("pid1", str(SCRIPT), "--", "true")
+    assert "_prctl" in imported("subreaper", str(SCRIPT), "--", "true")
 
 
 @pytest.fixture
@@ -239,7 +243,7 @@ def without_python_prctl(tmp_path: Path) -> list[str]:
     for library in tmp_path.rglob("_prctl*"):
         library.unlink()
     script = str(tmp_path / "bin" / "pyinit")
-    interpreter = PYINIT.read_text().split()[0].removeprefix("#!")
+    interpreter = interpreter_of(SCRIPT)
     search = "import glob, site; [print(*glob.glob(f'{path}/_prctl*'), sep='\\n') for path in site.getsitepackages()]"
     found = subprocess.run([interpreter, "-ISc", search], capture_output=True, text=True, check=True).stdout.split()
     if not found:
@@ -250,11 +254,11 @@ def without_python_prctl(tmp_path: Path) -> list[str]:
 
 def test_without_python_prctl_a_subreaper_adopts_by_ctypes(without_python_prctl: list[str]) -> None:
     script = "(sleep 1000 & echo $!); echo done; read -r end"
-    with started("sh", "-c", script, init=[*without_python_prctl, "--"], stdin=-1, stderr=-1) as run:
+    with started("-g", "sh", "-c", script, init=without_python_prctl, stdin=-1, stderr=-1) as run:
         orphan = int(run.line())
         assert run.line() == b"done\n"
         wait_until(lambda: status_of(orphan).get("PPid") == str(run.pid), "the orphan to be adopted")
-        assert "_prctl" not in Path(f"/proc/{run.pid}/maps").read_text()
+        assert "/_prctl" not in Path(f"/proc/{run.pid}/maps").read_text()
         run.close_stdin()
         run.wait()
         assert run.process.stderr is not None
@@ -266,13 +270,13 @@ def test_with_neither_python_prctl_nor_ctypes_a_subreaper_warns_once_and_goes_on
     without_python_prctl: list[str],
 ) -> None:
     need_root()
-    interpreter = PYINIT.read_text().split()[0].removeprefix("#!")
+    interpreter = interpreter_of(SCRIPT)
     find = "import importlib.util; print(importlib.util.find_spec('_ctypes').origin)"
     library = subprocess.run([interpreter, "-ISc", find], capture_output=True, text=True, check=True).stdout.strip()
     if not library.startswith("/"):
         missing("a Python whose ctypes can be hidden")
     hide = f"mount --bind /dev/null {library}"
-    hidden = in_mount_namespace(hide, *without_python_prctl, "--")
+    hidden = in_mount_namespace(hide, *without_python_prctl, "-g", "--")
     with started("sh", "-c", "exit 5", init=hidden, stderr=-1) as run:
         assert run.wait() == 5
         assert run.process.stderr is not None

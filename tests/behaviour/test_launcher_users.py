@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour.launching import LAUNCHER, NOBODY, User, in_mount_namespace, launched, next_line, run, somebody
-from tests.harness import PYINIT, missing, need, need_root
+from tests.harness import BASE_PYTHON, PYINIT, SCRIPT, missing, need, need_root, started, wait_until
 
 MADE = 54321  # a uid and gid that no machine has
 GROUPS = (54322, 54323)
@@ -237,3 +238,34 @@ def test_the_copy_under_test_is_the_one_that_is_installed(user: User) -> None:
     version = subprocess.run([PYINIT, "--version"], capture_output=True, check=True).stdout
     own = subprocess.run([*user.launcher[:-1], "--version"], capture_output=True, check=True, cwd=user.home).stdout
     assert own == version
+
+
+@pytest.fixture
+def capable() -> Iterator[User]:
+    """A user whose interpreter's file has capabilities; see capabilities(7)."""
+    need_root()
+    need("setcap")
+    with somebody(NOBODY, NOBODY) as user:
+        python, script = user.home / "bin/python3", user.home / "bin" / SCRIPT.name
+        shutil.copy(BASE_PYTHON, python)
+        script.write_text(f"#!{python} -ISXutf8\n{script.read_text().partition(chr(10))[2]}")
+        if subprocess.run(["setcap", "cap_net_bind_service+ep", python], check=False).returncode:
+            missing("a file system that holds capabilities")
+        yield user
+
+
+def test_an_interpreter_with_capabilities_can_make_a_namespace(capable: User) -> None:
+    """Its /proc/self is root's, until it says that it is like any other."""
+    with started("sh", "-c", "exit 7", init=[*capable.launcher, "--"], stderr=subprocess.PIPE) as run:
+        assert run.wait() == 7
+        assert run.process.stderr is not None
+        assert run.process.stderr.read() == b""
+
+
+def test_a_parent_death_signal_outlives_an_interpreter_with_capabilities(capable: User) -> None:
+    pyinit = str(capable.home / "bin/pyinit")
+    init = capable.command("sh", "-c", f'{pyinit} -p TERM "$@" & read -r _', "sh")
+    with started("sh", "-c", "echo up; sleep 1000", init=init, stdin=subprocess.PIPE) as run:
+        assert run.line() == b"up\n"
+        run.close_stdin()
+        wait_until(lambda: not run.alive(), "the end of pyinit, whose parent has died")

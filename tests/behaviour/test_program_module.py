@@ -20,7 +20,9 @@ def by_module(*words: str, **popen: Any) -> Any:
 
 
 def test_python_m_pyinit_is_the_command_in_an_isolated_interpreter(mode: Mode) -> None:
-    with by_module("-e", "7", "--", "sh", "-c", "echo up; read _; exit 7", mode=mode, stdin=-1) as process:
+    with by_module(
+        "-v", "-e", "7", "--", "sh", "-c", "echo up; read _; exit 7", mode=mode, stdin=-1, stderr=-3
+    ) as process:
         assert process.line() == b"up\n"
         settled(process.pid)
         words = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")

@@ -140,8 +140,8 @@ def test_where_there_is_no_waiter_or_it_cannot_be_executed_python_waits(tmp_path
 def test_in_a_zip_file_it_says_that_it_needs_a_directory(tmp_path: Path) -> None:
     package = tmp_path / "with.zip"
     with zipfile.ZipFile(package, "w") as file:
-        for module in (LIBRARY / "pyinit").glob("*.py"):
-            file.write(module, f"pyinit/{module.name}")
+        for module in (LIBRARY / "pyinit").rglob("*.py"):
+            file.write(module, module.relative_to(LIBRARY))
     status, output = run("import pyinit; pyinit.launch()", env={**ENVIRONMENT, "PYTHONPATH": str(package)})
     assert status == 1
     assert f"RuntimeError: pyinit.launch() needs its package in a directory: there is no {package}" in output

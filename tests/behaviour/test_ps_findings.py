@@ -14,6 +14,8 @@ from tests.harness import (
     BASE_PYTHON,
     PYINIT,
     children_of,
+    has_taken_all,
+    is_adviser,
     need,
     settled,
     started,
@@ -132,7 +134,8 @@ def test_a_drain_is_told_of_with_those_who_are_still_there() -> None:
         deaf = children_of(run.main_child())[0]
         settled(run.pid)
         run.close_stdin()
-        wait_until(lambda: children_of(run.pid) == [deaf], "the drain")
+        wait_until(lambda: [pid for pid in children_of(run.pid) if not is_adviser(pid)] == [deaf], "the drain")
+        wait_until(lambda: has_taken_all(run.pid), "the adviser")
         (found,) = [found for found in look(run.pid)["findings"] if found["kind"] == "draining"]
         assert deaf in found["pids"]
         assert ("deaf", [deaf]) in [(kind, pids[:1]) for kind, pids in problems(run.pid)]

@@ -260,7 +260,7 @@ def waits_for_a_time(pid: int) -> bool:
 
 def test_who_is_stopped_while_a_time_runs_out_takes_nothing_for_a_signal(mode: Mode) -> None:
     """CPython's sigtimedwait returns what happens to be in memory then."""
-    with started("-k", "0.3", "sh", "-c", "trap '' TERM; echo up; sleep 1000", mode=mode, stderr=-1) as run:
+    with started("-g", "-k", "0.3", "sh", "-c", "trap '' TERM; echo up; sleep 1000", mode=mode, stderr=-1) as run:
         assert run.line() == b"up\n"
         run.send(signal.SIGTERM)
         over = time.monotonic() + 0.5

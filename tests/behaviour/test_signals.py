@@ -8,7 +8,20 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour.programs import compiled
-from tests.harness import PYINIT, Mode, Started, children_of, need, need_root, started, state_of, status_of, wait_until
+from tests.behaviour.shell import reporter
+from tests.harness import (
+    BASE_PYTHON,
+    PYINIT,
+    Mode,
+    Started,
+    children_of,
+    need,
+    need_root,
+    started,
+    state_of,
+    status_of,
+    wait_until,
+)
 
 UNCATCHABLE = {signal.SIGKILL, signal.SIGSTOP}
 JOB_CONTROL = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT}  # see test_terminal.py
@@ -174,8 +187,30 @@ def test_a_command_of_another_user_that_cannot_be_signalled_is_told_and_survived
         assert run.line() == b"up\n"
         run.send(signal.SIGTERM)
         assert run.process.stderr is not None
-        assert b"cannot forward SIGTERM" in run.process.stderr.readline()
+        assert b"cannot forward " in run.process.stderr.readline()
         assert run.wait() == 6
+
+
+def test_a_main_child_that_moved_to_another_group_and_user_harms_nobody_in_the_first_group(mode: Mode) -> None:
+    """With -g the others get the signal once, and one line says that the main child did not."""
+    need("setpriv", "setsid")
+    need_root()
+    init = ["setpriv", "--bounding-set=-kill", "--inh-caps=-kill", "--", str(PYINIT), "-g"]
+    move = "import os, sys; other = os.fork() or sys.stdin.read() or os._exit(0); os.setpgid(other, other); "
+    move += "os.setpgid(0, other); os.setuid(54321); print('moved', flush=True); sys.stdin.read()"
+    script = f'"$@" & read -r _; exec {BASE_PYTHON} -ISc "{move}"'
+    with started("sh", "-c", script, "sh", *reporter(), init=init, mode=mode, stdin=-1, stderr=-1) as run:
+        assert run.line() == b"reporting\n"
+        assert run.process.stdin is not None
+        run.process.stdin.write(b"\n")
+        run.process.stdin.flush()
+        assert run.line() == b"moved\n"
+        run.send(signal.SIGUSR1)
+        assert run.line() == b"got SIGUSR1\n"
+        run.send(signal.SIGRTMIN)
+        assert run.line() == b"got the barrier\n"
+        assert run.process.stderr is not None
+        assert run.process.stderr.readline().startswith(b"pyinit: cannot forward SIGUSR1")
 
 
 def test_nothing_wakes_pyinit_while_nothing_happens(mode: Mode) -> None:

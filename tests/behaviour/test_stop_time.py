@@ -1,6 +1,5 @@
 """How long the end of a stop may take: each of these takes seconds, and so all places have their turn at once."""
 
-import os
 import signal
 import subprocess
 import time
@@ -8,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.stopping import DEAF, GRACE, WITHOUT_PROC, Place, everywhere, in_drain, recorder, stopping, up
+from tests.behaviour.stopping import DEAF, GRACE, Place, everywhere, in_drain, recorder, stopping, up
 from tests.behaviour.test_drain import bounded, release
-from tests.harness import BASE_PYTHON, children_of, need_root, started, wait_until
+from tests.harness import BASE_PYTHON, need_root, started, wait_until
 
 
 def test_a_server_behind_a_shell_has_all_the_time_that_it_needs(tmp_path: Path) -> None:
@@ -120,18 +119,6 @@ def test_a_reader_behind_a_deaf_writer_is_told_at_once(tmp_path: Path) -> None:
             assert file.read_text() == "SIGTERM"
 
     everywhere(check)
-
-
-def test_without_proc_as_pid_1_a_group_has_the_grace_before_all_are_told(tmp_path: Path) -> None:
-    need_root()
-    inside, outside = tmp_path / "inside", tmp_path / "outside"
-    script = 'one=$1 other=$2; shift 2; setsid "$@" "$other" 0.1 & "$@" "$one" 1; true'
-    words = ["sh", "-c", script, "sh", str(inside), str(outside), *recorder(inside)[:3]]
-    with started("-g", *words, init=WITHOUT_PROC) as run, bounded(GRACE):
-        up(run, 2)
-        os.kill(children_of(run.pid)[0], signal.SIGTERM)
-        run.wait()
-        assert (inside.read_text(), outside.read_text()) == ("SIGTERM", "SIGTERM")
 
 
 def test_who_takes_the_signal_late_has_all_its_time(tmp_path: Path) -> None:

@@ -23,7 +23,19 @@ AS_NOBODY = ("/usr/bin/setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--cl
 AS_SESSION_LEADER = ("/usr/bin/setsid", "--ctty")
 
 # What no kernel fails, and what does not return.
-NEVER_FAILS = {"brk", "exit", "exit_group", "getegid", "geteuid", "getpgrp", "getpid", "getppid", "gettid"}
+NEVER_FAILS = {
+    "brk",
+    "clock_gettime",
+    "runs",
+    "exit",
+    "exit_group",
+    "getegid",
+    "geteuid",
+    "getpgrp",
+    "getpid",
+    "getppid",
+    "gettid",
+}
 ERRNOS = {
     "clone": (errno.EAGAIN, errno.EPERM),
     "fork": (errno.EAGAIN, errno.EPERM),
@@ -108,9 +120,8 @@ class Outcome:
 
     def had_started(self) -> bool:
         """Whether the command ran before the fault was met."""
-        names = [words[1] for words in self.calls if words[-2] != "failed"]
-        fails = next((number for number, words in enumerate(self.calls) if words[-2] == "failed"), len(self.calls))
-        return "execve" in names and len(names) - names[::-1].index("execve") <= fails
+        first = next((words for words in self.calls if "runs" in words or "failed" in words), [])
+        return "runs" in first
 
 
 def run(scenario: Scenario, pyinit: str, fault: Fault | None = None) -> Outcome:

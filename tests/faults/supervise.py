@@ -3,11 +3,12 @@
     python -m tests.faults.supervise CALLS [ROLE SYSCALL NTH ERRNO] -- command
 
 Seccomp's user notification stops every system call of the command until this process has decided about it; see
-seccomp_unotify(2). What counts is pyinit's own: from its first line on, which blocks every signal, in its children up
-to their exec, in the waiter, and when that has woken Python up. CALLS is the file that they are written to, a line
-each: role, system call, how often it has been made by that role. Roles are numbered as they appear: 0 is pyinit, 1 its
-first child. The call that fails has `failed` and its errno behind it; 0 for NTH fails every one. What the command
-leaves behind is listed as `left`, its name, its PID, and killed. The exit status is the command's.
+seccomp_unotify(2). What counts is pyinit's own: from its first line on, which blocks every signal, in C and in Python,
+in its children up to their exec, and in the adviser. CALLS is the file that they are written to, a line each: role,
+system call, how often it has been made by that role. Roles are numbered as they appear: 0 is pyinit, 1 its first child.
+A role that `runs` has become a command. The call that fails has `failed` and its errno behind it; 0 for NTH fails every
+one. What the command leaves behind is listed as `left`, its name, its PID, and killed. The exit status is that of the
+command.
 """
 
 import ctypes
@@ -33,7 +34,7 @@ RECEIVE, SEND = 0xC0502100, 0xC0182101  # SECCOMP_IOCTL_NOTIF_RECV and _SEND
 NOTICE = struct.Struct("=QIIiIQ6Q")  # struct seccomp_notif
 ANSWER = struct.Struct("=QqiI")  # struct seccomp_notif_resp
 CONTINUE = 1
-SIG_BLOCK = 0
+SIG_BLOCK, SIG_SETMASK = 0, 2
 
 
 def syscall_names() -> dict[int, str]:
@@ -95,8 +96,7 @@ class Supervisor:
         self.names = syscall_names()
         self.roles: dict[int, int] = {}  # of the PIDs that are watched
         self.passed: set[int] = set()  # the PIDs that are not
-        self.waiters: set[int] = set()  # those that are waiters
-        self.starting: set[int] = set()  # those whose Python has not come to pyinit's first line again
+        self.starting: set[int] = set()  # those whose Python has not come to pyinit's first line yet
         self.made: Counter[tuple[int, str]] = Counter()
         self.expected: Counter[int] = Counter()  # the children that each has forked, and that have not shown themselves
 
@@ -112,20 +112,20 @@ class Supervisor:
             code = self.fault[3]
         print(role, name, self.made[role, name], *(["failed", code] if code else []), file=self.calls)
         if name == "execve" and not code:
-            self.has_become(pid, path_at(pid, arguments[0]))
+            self.has_become(pid, arguments)
         if name in ("clone", "fork") and not code:
             self.expected[pid] += 1
         return code
 
-    def has_become(self, pid: int, program: bytes) -> None:
-        """It becomes the waiter, or Python again, or a command."""
-        if pid in self.waiters:
-            self.waiters.remove(pid)
+    def has_become(self, pid: int, arguments: tuple[int, ...]) -> None:
+        """It becomes the waiter, or Python, which has been told what to do, or a command, which `runs` from here on."""
+        if path_at(pid, arguments[0]).endswith(b"/native/waiter"):
+            return
+        if any(word.startswith(b"--told=") for word in words_at(pid, arguments[1])):
             self.starting.add(pid)
-        elif program.endswith(b"/pyinit/waiter"):
-            self.waiters.add(pid)
         else:
             self.passed.add(pid)
+            print(self.roles[pid], "runs", 0, file=self.calls)
 
     def role_of(self, pid: int, name: str, arguments: tuple[int, ...]) -> int | None:
         """The role of the process; None where it is none of pyinit's."""
@@ -159,16 +159,21 @@ def path_at(pid: int, address: int) -> bytes:
         return memory.read(4096).partition(b"\0")[0]
 
 
-def blocks_all(pid: int, arguments: tuple[int, ...]) -> bool:
-    """Whether rt_sigprocmask(2) is called to block every signal but those that the C library keeps.
+def words_at(pid: int, address: int) -> list[bytes]:
+    """The first words of an argv at an address of a process."""
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        memory.seek(address)
+        pointers = struct.unpack("=5Q", memory.read(40))
+    return [path_at(pid, pointer) for pointer in pointers[: pointers.index(0) if 0 in pointers else 5]]
 
-    glibc's own start blocks those too.
-    """
-    if arguments[0] != SIG_BLOCK or not arguments[1]:
+
+def blocks_all(pid: int, arguments: tuple[int, ...]) -> bool:
+    """Whether rt_sigprocmask(2) is called to block every signal, but perhaps those that the C library keeps."""
+    if arguments[0] not in (SIG_BLOCK, SIG_SETMASK) or not arguments[1]:
         return False
     with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
         memory.seek(arguments[1])
-        return bin(int.from_bytes(memory.read(8), sys.byteorder)).count("1") in range(60, 64)
+        return bin(int.from_bytes(memory.read(8), sys.byteorder)).count("1") >= 60
 
 
 def supervise(pid: int, listener: int, supervisor: Supervisor) -> None:

@@ -1,0 +1,93 @@
+"""The adviser: a child of the C program that decides which processes a stop reaches, in which order, and until when.
+
+Started by pyinit.c when the command has left processes behind, or 50 ms after a stop signal that the command has not
+ended by. The C program reaps, and sends it SIGCHLD for that, and the signals that come in: while the command lives the
+stop signals, afterwards all. It kills the adviser as soon as nobody else is left. If the adviser fails, the C program
+ends the leftover processes itself; see finish() in pyinit.c.
+"""
+
+import _signal
+import posix
+from time import monotonic
+
+from . import log, processes, sending
+from .command import MainChild
+from .drain import drain
+from .receivers import Receivers
+from .stop import Stop
+from .taker import wait_for_signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from .native import Told
+    from .request import Options
+
+DONE, FAILED = 0, 124  # exit statuses, as in pyinit.c; what has failed was said
+
+
+def run(options: "Options", told: "Told") -> "NoReturn":
+    """Advise the parent, and exit with DONE, or with FAILED if the parent has to do it alone."""
+    processes.advise(told.pid)
+    try:
+        processes.descendants()
+    except processes.NoProcError as error:  # the C program can do without
+        log.warning(f"descendants cannot be found, because /proc cannot be read: {error}")
+        posix._exit(FAILED)
+    is_done = log.survived(lambda: Adviser(options, told).run())
+    posix._exit(DONE if is_done else FAILED)
+
+
+class Adviser:
+    """It sees the command's end through. `reaped`, `names` and `childless` are what drain() takes of a Reaper."""
+
+    def __init__(self, options: "Options", told: "Told") -> None:
+        self.options = options
+        self.childless = False
+        self.reaped = 0
+        self.names: dict[int, str] = {}
+        self.child = MainChild()
+        self.child.pid, self.child.group = told.child, told.group
+        self.birth = processes.process(told.child).birth if told.child else None
+        self.stop = Stop(grace=options.grace, kill_after=options.kill_after)
+        if told.stop:
+            self.stop.ask(told.stop, monotonic())
+
+    def run(self) -> None:
+        """Wait for the command's end, and drain."""
+        self.look_at_command()
+        while self.child.pid:
+            self.take_signal(self.stop.deadline())
+        drain(self.stop, Receivers("child", self.child, share_group=False), self, self.take_signal)
+
+    def nobody_is_left(self) -> None:
+        """As far as /proc shows. Most often the C program knows it first, and kills the adviser then."""
+        self.childless = True
+
+    def look_at_command(self) -> None:
+        """Notice that the command has ended."""
+        if self.child.pid:
+            process = processes.process(self.child.pid)
+            if not process.alive() or process.birth != self.birth:
+                self.child.pid = 0
+
+    def take_signal(self, deadline: float | None) -> None:
+        """Take the next signal, but wait no longer than until the `deadline`, a time of monotonic()."""
+        siginfo = wait_for_signal(deadline)
+        if siginfo is None:
+            if self.child.pid:
+                self.stop.expire()
+                sending.kill_descendants()
+        elif siginfo.si_pid != processes.init():
+            pass  # a leftover's kill(-1), which spares PID 1 and not its adviser
+        elif siginfo.si_signo == _signal.SIGCHLD:
+            self.reaped += 1
+            self.look_at_command()
+        elif self.options.stops(siginfo.si_signo):
+            self.stop.ask(self.options.forwarded(siginfo.si_signo) or siginfo.si_signo, monotonic())
+        else:  # the C program sends it because the command has ended, for which SIGCHLD may be pending still
+            self.look_at_command()
+            outgoing = self.options.forwarded(siginfo.si_signo)
+            if outgoing and not self.child.pid:
+                sending.signal_descendants((outgoing,))

@@ -1,0 +1,244 @@
+"""The C program, pyinit.c: what Python tells it, and what it and launch() tell Python.
+
+If there is an option or a terminal to think about, Python starts the command. Then it becomes the C program by
+execve(2), as the waiter, and never wakes up again: children, blocked and pending signals, the subreaper bit and the
+parent-death signal stay as they are. The waiter reads its orders from a pipe. What the C program tells Python, an
+adviser or one that has to do its work, is one word of the command line: Told.
+"""
+
+import _signal
+import posix
+import sys
+
+from ..request import ENDS_PAUSE, GRACE, NEVER_REPLACED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ..request import Options
+
+WAITER = f"{__path__[0]}/waiter"
+WORD = "--told="
+FLAGS = "-ISXutf8"  # isolate the interpreter, and take every file name; as in pyinit.c and in the script's first line
+# The first three fields of `struct orders` of pyinit.c, and what is in its `plan` besides the number of a signal.
+PAUSES, BOUNDED, LEAVES = 1, 2, 4
+STOPS, IF_SENT, OR_TERM = 0x80, 0x100, 0x200
+SIGNALS = 65  # with the number 0
+LONGEST_GRACE = 10**9  # tenths of a second
+MOST_PATHS = 1024  # bytes
+
+
+class Told:
+    """What the C program tells Python in one word, and launch() the pyinit that it becomes.
+
+    `pid` is the process that the word is about.
+
+    Python's parent: Python is its adviser. `child` is the command's process, 0 if it has ended, `group` its process
+    group, and `stop` the stop signal that came last, or 0.
+
+    Python itself: `mask` is the signal mask that pyinit was started with, and `ignored` are those of SIGPIPE and
+    SIGXFSZ that were ignored then. CPython ignores both at its own start. Without a `child`, Python has the whole job.
+    If `child` is Python itself, the C program could not execute the command, and Python tries. Any other `child` is a
+    program that has launched itself.
+    """
+
+    __slots__ = ("child", "group", "ignored", "mask", "pid", "stop")
+
+    def __init__(self, word: str) -> None:
+        """Read the word."""
+        numbers = [int(number) for number in word.removeprefix(WORD).split(",")]
+        self.pid, mask, ignores_pipe, ignores_xfsz, self.child, self.group, self.stop = numbers
+        self.mask: set[int] = {signum for signum in _signal.valid_signals() if mask >> (signum - 1) & 1}
+        ignored = {_signal.SIGPIPE: ignores_pipe, _signal.SIGXFSZ: ignores_xfsz}
+        self.ignored = [signum for signum, is_ignored in ignored.items() if is_ignored]
+
+    @property
+    def is_for_command(self) -> bool:
+        """Whether this is the command's process, to be executed."""
+        return self.child == self.pid == posix.getpid()
+
+    @property
+    def is_for_adviser(self) -> bool:
+        """Whether this process advises its parent."""
+        return self.pid == posix.getppid() != posix.getpid()
+
+    @staticmethod
+    def word(pid: int, *, child: int, group: int) -> str:
+        """What launch() tells the pyinit that it becomes, whose signal mask is its business no more."""
+        return f"{WORD}{pid},0,1,1,{child},{group},0"
+
+
+def told(words: list[str]) -> Told | None:
+    """Take the C program's word from the front of `words`.
+
+    None if there is none. Nobody else knows a process's PID before it is there, so a word of somebody else's is left.
+    """
+    if not words or not words[0].startswith(WORD):
+        return None
+    try:
+        found = Told(words[0])
+    except ValueError:
+        return None
+    if found.pid not in (posix.getpid(), posix.getppid()):
+        return None
+    del words[0]
+    return found
+
+
+def serves(options: "Options") -> bool:
+    """Whether the C program can wait with these options: it signals nobody but the command, and says nothing."""
+    return (
+        options.scope == "child"
+        and not options.wait_all
+        and not options.warn_on_reap
+        and options.verbosity <= 0
+        and options.status_fd < 0
+    )
+
+
+def plan(options: "Options") -> list[int]:
+    """What to do with each signal, as Init.act_on does it."""
+    found = [0]
+    for signum in range(1, _signal.NSIG):
+        order = outgoing = options.forwarded(signum) or 0
+        if options.stops(signum):
+            order |= STOPS | (OR_TERM if outgoing not in NEVER_REPLACED else 0)
+        if options.pause and not (signum in ENDS_PAUSE and order & STOPS):
+            order = 0
+        found.append(order | (IF_SENT if signum == _signal.SIGCHLD else 0))
+    return found
+
+
+class Waiter:
+    """The C program as this process may become it, prepared as far as it can be before there is a command.
+
+    `words` are pyinit's arguments, which it shows and an adviser reads; `script` is what an adviser starts with.
+
+    Without `options` it is for the launcher of -n: every signal goes to its child, except what the kernel says of
+    it, and it exits when its child has ended.
+    """
+
+    __slots__ = ("flags", "grace", "is_possible", "tail", "words")
+
+    def __init__(self, options: "Options | None", words: list[str], script: str) -> None:
+        self.words = ["pyinit", *words]
+        if options is None:
+            own = (_signal.SIGCHLD, _signal.SIGIO, _signal.SIGRTMAX)
+            orders = [signum | (IF_SENT if signum in own else 0) for signum in range(_signal.NSIG)]
+            self.flags, self.grace, remapped = LEAVES, 0.0, frozenset[int]()
+        else:
+            orders, remapped = plan(options), options.remapped
+            self.flags = (PAUSES if options.pause else 0) | (BOUNDED if options.kill_after is not None else 0)
+            self.grace = next(bound for bound in (options.kill_after, options.grace, GRACE) if bound is not None)
+        # As the file system has them: of a program that launches itself the encoding is the locale's.
+        python = getattr(sys, "_base_executable", sys.executable)  # whose start is shorter than a venv's
+        paths = f"{python}\0{script}\0".encode(sys.getfilesystemencoding(), "surrogateescape")
+        statuses = bytes(0 if status in remapped else status for status in range(256))
+        self.tail = b"".join([_packed(2, orders), statuses, paths])
+        self.is_possible = script[:1] == "/" and len(paths) <= MOST_PATHS and len(orders) == SIGNALS and exists(WAITER)
+
+    def become(self, child: int) -> None:
+        """Become it for a command that runs as `child`, 0 for --pause. Returns if that cannot be."""
+        if not self.is_possible or locked([0]):  # to close stdin would release the lock; see F_SETLK in fcntl(2)
+            return
+        try:
+            reader, writer = posix.pipe2(posix.O_CLOEXEC)
+        except OSError:  # EMFILE
+            return
+        stdin, survives = -1, False
+        try:
+            if reader:  # else stdin is closed, and its place was free
+                stdin, survives = posix.dup(0), posix.get_inheritable(0)
+            head = _packed(4, [child, self.flags, min(int(self.grace * 10), LONGEST_GRACE), stdin])
+            posix.write(writer, head + self.tail)
+            if reader:
+                posix.set_inheritable(stdin, True)
+                posix.dup2(reader, 0)
+            else:
+                posix.set_inheritable(0, True)
+            posix.execv(WAITER, self.words)
+        except OSError:  # EMFILE; EACCES: mounted with noexec; ENOEXEC: another machine's
+            pass
+        finally:
+            if stdin >= 0:
+                posix.dup2(stdin, 0, survives)
+                posix.close(stdin)
+            posix.close(reader)
+            posix.close(writer)
+
+
+def works() -> bool:
+    """Whether the C program can be executed here: it was built, for this machine, and not mounted with noexec."""
+    try:
+        pid = posix.posix_spawn(WAITER, ["pyinit"], {}, file_actions=[(posix.POSIX_SPAWN_CLOSE, 0)])
+        return posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1]) >= 0  # without orders it ends at once
+    except OSError:
+        return False
+
+
+def exists(path: str) -> bool:
+    """Whether there is such a file."""
+    try:
+        posix.stat(path)
+    except OSError:
+        return False
+    return True
+
+
+def inheritable() -> list[int]:
+    """The descriptors above 2 that survive execve(2), as those do that pyinit was started with.
+
+    Without /proc as far as 4096.
+    """
+    try:
+        fds = [int(name) for name in posix.listdir("/proc/self/fd")]
+    except OSError:
+        fds = list(range(min(posix.sysconf("SC_OPEN_MAX"), 4096)))
+    return [fd for fd in fds if fd > 2 and is_inheritable(fd)]
+
+
+def is_inheritable(fd: int) -> bool:
+    """Whether `fd` is open, and survives execve(2)."""
+    try:
+        return posix.get_inheritable(fd)
+    except OSError:
+        return False
+
+
+def locked(fds: "Iterable[int]") -> list[int]:
+    """Those of `fds` that are open for a file which this process holds a POSIX lock of; see proc_locks(5).
+
+    The lock is released as soon as any descriptor of the file is closed, whichever has made it.
+    """
+    files = {fd: found for fd in fds if (found := _file(fd))}
+    if not files:
+        return []  # without a look at /proc/locks, for which the kernel takes 10 ms
+    try:
+        table = posix.open("/proc/locks", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return []
+    content = b""
+    while chunk := posix.read(table, 65536):
+        content += chunk
+    posix.close(table)
+    rows = [line.split() for line in content.decode().splitlines()]
+    own = {row[5] for row in rows if row[1] == "POSIX" and row[4] == str(posix.getpid())}
+    return [fd for fd, name in files.items() if name in own]
+
+
+def _file(fd: int) -> str:
+    """The regular file that `fd` is open for, as /proc/locks names it; "" if it is none."""
+    from _stat import S_ISREG
+
+    try:
+        found = posix.fstat(fd)
+    except OSError:
+        return ""
+    if not S_ISREG(found.st_mode):
+        return ""
+    return f"{posix.major(found.st_dev):02x}:{posix.minor(found.st_dev):02x}:{found.st_ino}"
+
+
+def _packed(size: int, numbers: list[int]) -> bytes:
+    return b"".join(number.to_bytes(size, sys.byteorder, signed=size == 4) for number in numbers)

@@ -1,0 +1,354 @@
+/* pyinit, the program: PID 1 from its first instruction to its last. Its three parts, in the order in which they run:
+
+   The entrance  starts the command of `pyinit [--] command...`. What takes more thought (an option, a terminal, an
+                 error) is Python's: the entrance becomes Python by execve(2), and has changed nothing.
+   The waiter    forwards signals, reaps, and keeps the command's status. It never becomes Python. Python becomes the
+                 waiter (-DWAITER=1) when it has read options and started the command.
+   The adviser   is Python, a child of the waiter: it decides which processes a stop reaches, in which order, and until
+                 when. It may fail. Then the waiter ends the leftover processes itself, in finish().
+
+   It knows no policy: what to do with each signal is in struct orders. */
+#include "syscalls.h"
+
+#ifndef WAITER
+#define WAITER 0
+#endif
+
+/* What to do with a signal that comes in: deliver SIGNAL to the command, unless it is 0. STOPS: it is a stop signal.
+   IF_SENT: only if a process has sent it. OR_TERM: SIGTERM, if the command ignores it, as bash does SIGQUIT. */
+enum { SIGNAL = 0x7f, STOPS = 0x80, IF_SENT = 0x100, OR_TERM = 0x200 };
+/* PAUSES: there is no command; wait until a stop signal comes. BOUNDED: a stop signal starts a clock, which the adviser
+   keeps. LEAVES: exit when the command has ended, whoever is left. */
+enum { PAUSES = 1, BOUNDED = 2, LEAVES = 4 };
+enum { SOON = 50, AGAIN = 1000, CANNOT_DIE = 2000, OVERDUE = 3000, PATIENCE = 10000 }; /* milliseconds */
+/* How a failed adviser exits: its package may be in an upgrade; it has said why the waiter has to do it alone. */
+enum { CANNOT_LOAD = 125, HAS_SAID_WHY = 124 };
+
+/* What Python tells the waiter; native/__init__.py writes it, with the same types in the same order. */
+static struct orders {
+    int child;                   /* the command's process, which leads the process group of the same number; 0: none */
+    int flags;
+    int grace;                   /* until SIGKILL, in tenths of a second, if there is no adviser */
+    int input;                   /* the descriptor of stdin, whose place the orders have taken; -1: it is closed */
+    unsigned short plan[65];     /* for each signal */
+    unsigned char statuses[256]; /* the exit status for each status of the command */
+    char paths[1024];            /* the interpreter, or nothing: the script's first line names it; then the script */
+} orders;
+
+static int group;                   /* the process group that the command was started in */
+static int status;                  /* the command's, in a shell's terms, once it has ended */
+static int stop;                    /* the stop signal that came last, as the command gets it, or 0 */
+static int adviser, advice = -1;    /* its PID, or 0; the wait status of one that has ended, or -1 */
+static long due, given_up, kill_at; /* when to start an adviser, to try no more, and -k: as now() has it; 0: never */
+static int argc;                    /* as in main() */
+static char **words, **environment; /* argv and envp */
+static const struct timespec TENTH = {0, 100000000};
+
+/* Become Python, with one word more about the process `pid`, which native/__init__.py reads; 0: without a word. Returns
+   if that cannot be. */
+static void become_python(int pid, sigmask mask, int child)
+{
+    sigmask numbers[] = {pid, mask, is_ignored(SIGPIPE), is_ignored(SIGXFSZ), child, group, stop};
+    char word[200], *end = put(word, "--told="), line[1024], *python = orders.paths, *script = python;
+    const char *argv[argc + 5];
+    int count = 0;
+
+    for (unsigned i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        end = put(put_number(end, numbers[i]), ",");
+    *--end = 0;
+    while (*script++);
+    if (!*python)
+        python = interpreter_of(script, line, sizeof line);
+    if (*python) {
+        argv[count++] = python;
+        argv[count++] = "-ISXutf8"; /* isolate it */
+    }
+    argv[count++] = script;
+    if (pid)
+        argv[count++] = word;
+    for (int i = 1; i < argc; i++)
+        argv[count++] = words[i];
+    argv[count] = 0;
+    execve(*python ? python : script, (char **)argv, environment);
+}
+
+/* Start the adviser, in a process group of its own. It dies with the waiter, and the OOM killer takes it first. */
+static int start_adviser(void)
+{
+    int fd, own = getpid(), pid = fork();
+
+    due = 0;
+    if (pid == 0) {
+        setpgid(0, 0);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if ((fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC)) >= 0) {
+            write(fd, "1000", 4);
+            close(fd);
+        }
+        become_python(own, 0, orders.child);
+        _exit(CANNOT_LOAD);
+    }
+    return adviser = pid > 0 ? pid : 0;
+}
+
+/* Reap what has ended. 0: others are left; -ECHILD: nobody. */
+static int reap(void)
+{
+    int pid, ended, deaths = 0;
+
+    while ((pid = waitpid(-1, &ended, WNOHANG)) > 0) {
+        if (WIFSTOPPED(ended)) /* it is traced */
+            continue;
+        if (pid == adviser) {
+            adviser = 0;
+            advice = ended;
+            continue;
+        }
+        deaths++;
+        if (pid == orders.child) {
+            orders.child = 0;
+            status = WIFEXITED(ended) ? WEXITSTATUS(ended) : 128 + WTERMSIG(ended);
+        }
+    }
+    if (adviser && deaths)
+        kill(adviser, SIGCHLD);
+    return pid;
+}
+
+static int is_leftover(int pid)
+{
+    return pid != adviser;
+}
+
+static int sending, known[256], count_known; /* the signal, and the children that have got the stop signal */
+
+static int send_to_child(int pid)
+{
+    int is_new = 1;
+
+    for (int i = 0; i < count_known; i++)
+        is_new &= known[i] != pid;
+    is_new &= count_known < (int)(sizeof known / sizeof *known);
+    if (is_new)
+        known[count_known++] = pid;
+    if (is_new || sending == SIGKILL)
+        kill(pid, sending);
+    if (is_new)
+        kill(pid, SIGCONT);
+    return 0;
+}
+
+/* Send a signal to the leftovers: as PID 1 to all, else to the children. Nobody gets a stop signal from here twice. 0:
+   nobody is known. */
+static int send(int signum, int is_first)
+{
+    int all = getpid() == 1 ? -1 : -group;
+
+    sending = signum;
+    if (all != -1 && each_child(send_to_child) == 0)
+        return 1;
+    if (all != -1 && (!group || waitid(P_PGID, group, 0, WEXITED | WNOHANG | WNOWAIT) < 0)) /* it may be others' now */
+        return 0;
+    if (is_first || signum == SIGKILL) {
+        kill(all, signum);
+        kill(all, SIGCONT);
+    }
+    return 1;
+}
+
+/* The last resort, if there is no adviser: the stop signal for the leftovers, the grace, SIGKILL. Then exit. */
+static void finish(void)
+{
+    int signum = stop && stop != SIGINT ? stop : SIGTERM, is_first = 1; /* a shell's background jobs ignore SIGINT */
+    long over = kill_at ? kill_at : now() + orders.grace * 100L;
+
+    if (!WIFEXITED(advice) || WEXITSTATUS(advice) != HAS_SAID_WHY)
+        say("the adviser has failed: the leftover processes get the stop signal now, and SIGKILL after the grace");
+    close(0); /* for want of a descriptor, perhaps */
+    for (long end = (over > now() ? over : now()) + CANNOT_DIE; reap() != -ECHILD && now() < end; is_first = 0) {
+        if (!send(now() >= over ? SIGKILL : signum, is_first))
+            break;
+        nanosleep(&TENTH, 0);
+    }
+    _exit(orders.child ? 128 + SIGKILL : orders.statuses[status]);
+}
+
+static void act_on(const siginfo_t *info)
+{
+    int plan = orders.plan[info->si_signo], signum = plan & SIGNAL;
+    char line[80];
+
+    if (plan & IF_SENT && info->si_code > 0)
+        return;
+    if (plan & STOPS) {
+        stop = signum;
+        orders.flags &= ~PAUSES;
+    }
+    if (orders.child) {
+        if (plan & OR_TERM && ignores(orders.child, signum))
+            signum = SIGTERM;
+        if (signum && kill(orders.child, signum) == -EPERM) {
+            put(put_number(put(line, "cannot forward signal "), signum), " to the command: Operation not permitted");
+            say(line);
+        }
+        if (plan & STOPS && !adviser && !due)
+            due = now() + (orders.flags & BOUNDED ? 0 : SOON);
+        if (plan & STOPS && orders.flags & BOUNDED && !kill_at)
+            kill_at = now() + orders.grace * 100L;
+    }
+    if (adviser && (plan & STOPS || !orders.child))
+        kill(adviser, info->si_signo);
+}
+
+/* An adviser has ended, and not with 0: another one will start in a second, unless there is no hope. */
+static void replace_adviser(void)
+{
+    long time = now();
+
+    if (!given_up)
+        given_up = time + (orders.grace < PATIENCE / 100 ? orders.grace * 100 : PATIENCE);
+    if (!WIFEXITED(advice) || WEXITSTATUS(advice) != CANNOT_LOAD || time >= given_up)
+        finish();
+    due = time + AGAIN < given_up ? time + AGAIN : given_up;
+}
+
+__attribute__((noreturn)) static void wait_for_the_end(void)
+{
+    siginfo_t info;
+
+    for (;;) {
+        int left = reap(), got;
+        if (left == -ECHILD && orders.child)
+            _exit(CANNOT_LOAD); /* the kernel has reaped: somebody has made it ignore SIGCHLD */
+        if (!orders.child && !(orders.flags & PAUSES)) {
+            if (adviser && each_child(is_leftover) == 0)
+                kill(adviser, SIGKILL); /* when it is reaped, nobody is left */
+            if (advice == 0 && left == 0)
+                send(SIGKILL, 0); /* who is there still cannot be seen, or cannot be killed */
+            if (left == -ECHILD || orders.flags & LEAVES || advice == 0)
+                _exit(orders.statuses[status]);
+            if (advice > 0)
+                replace_adviser();
+            else if (!adviser && !given_up)
+                due = now();
+        }
+        advice = -1;
+        long time = now(), over = kill_at ? kill_at + (adviser ? OVERDUE : 0) : 0, next;
+        if (over && time >= over)
+            finish(); /* nobody else keeps the clock */
+        if (due && time >= due && !start_adviser() && !orders.child)
+            finish();
+        next = due && (!over || due < over) ? due : over;
+        next = next ? next : left < 0 && left != -ECHILD ? time + 100 : 0;
+        next = next && next <= time ? time + 1 : next;
+        struct timespec wait = {(next - time) / 1000, (next - time) % 1000 * 1000000};
+        got = wait_for_signal(ALL_SIGNALS, &info, next ? &wait : 0);
+        if (got > 0)
+            act_on(&info);
+        else if (got != -EAGAIN && got != -EINTR) /* a filter denies it */
+            nanosleep(&TENTH, 0);
+    }
+}
+
+/* Python's orders come on stdin, whose place they have taken. */
+static void take_orders(void)
+{
+    for (int tries = 0; read(0, &orders, sizeof orders) <= 0; tries++)
+        if (tries == 9)
+            _exit(CANNOT_LOAD);
+    close(0);
+    if (orders.input >= 0 && dup2(orders.input, 0) == 0)
+        close(orders.input);
+}
+
+/* What Python would order for a command without options. The script is beside this program. */
+static void give_default_orders(void)
+{
+    char *end = put_own_path(orders.paths + 1, sizeof orders.paths - 10, environment);
+
+    if (end)
+        put(end, "-python");
+    orders.grace = 50;
+    for (int signum = 1; signum <= 64; signum++)
+        orders.plan[signum] = signum;
+    orders.plan[SIGCHLD] |= IF_SENT;
+    orders.plan[SIGTERM] |= STOPS;
+    orders.plan[SIGINT] |= STOPS;
+    orders.plan[SIGQUIT] |= STOPS | OR_TERM;
+    for (int code = 0; code < 256; code++)
+        orders.statuses[code] = code;
+}
+
+/* Whether there is an option, a variable that holds one or names its reader, or, for all that is known, a terminal. */
+static int needs_python(void)
+{
+    static const char *const variables[] = {"PYINIT_OPTIONS=", "TINI_VERBOSITY=", "TINI_KILL_PROCESS_GROUP=",
+                                            "DUMB_INIT_DEBUG=", "DUMB_INIT_SETSID=", "LISTEN_PID=", "WATCHDOG_PID="};
+    int fd;
+
+    if (argc < 2 || (words[1][0] == '-' && (argc < 3 || words[1][1] != '-' || words[1][2])))
+        return 1;
+    for (char **variable = environment; *variable; variable++)
+        for (unsigned i = 0; i < sizeof variables / sizeof *variables; i++)
+            if (begins(*variable, variables[i]))
+                return 1;
+    if ((fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC)) >= 0)
+        close(fd);
+    return fd != -ENXIO;
+}
+
+/* Start the command, or become Python with the same words: nothing has changed for it, but that signals are blocked. */
+static void enter(sigmask mask)
+{
+    int go[2], ignored_sigchld, is_command = 0, descriptors = NONE;
+    char byte;
+
+    if (!needs_python() && (descriptors = other_descriptors(0)) != FILES && pipe2(go, O_CLOEXEC) == 0) {
+        if ((ignored_sigchld = is_ignored(SIGCHLD)))
+            set_disposition(SIGCHLD, SIG_DFL); /* or the kernel would reap, and drop the status */
+        orders.child = getpid() == 1 || prctl(PR_SET_CHILD_SUBREAPER, 1) == 0 ? fork() : -1;
+        if (orders.child > 0) {
+            chdir("/"); /* somebody may want to unmount the caller's directory */
+            if (descriptors == OTHERS)
+                other_descriptors(go);
+            write(go[1], "", 1); /* now the command may run */
+            close(go[0]);
+            close(go[1]);
+            return;
+        }
+        if (ignored_sigchld)
+            set_disposition(SIGCHLD, SIG_IGN);
+        is_command = orders.child == 0;
+        if (is_command) {
+            close(go[1]);
+            setpgid(0, 0);
+            read(go[0], &byte, 1); /* until the waiter has left the caller's directory and descriptors */
+            set_mask(mask, 0);
+            exec_in_path(words + (words[1][0] == '-' ? 2 : 1), environment); /* returns if Python has to say why not */
+        }
+    }
+    become_python(getpid(), mask, is_command ? getpid() : 0);
+    say("cannot start Python by the script that belongs beside it, pyinit-python");
+    _exit(CANNOT_LOAD);
+}
+
+int main(int count, char **argv)
+{
+    sigmask mask = 0;
+
+    argc = count;
+    words = argv;
+    environment = argv + argc + 1;
+    if (WAITER) {
+        take_orders();
+    } else {
+        int error = set_mask(ALL_SIGNALS, &mask); /* first of all: the kernel drops what PID 1 does not block */
+        give_default_orders();
+        if (error)
+            become_python(0, 0, 0);
+        enter(mask);
+    }
+    group = orders.child;
+    prctl(PR_SET_NAME, "pyinit");
+    wait_for_the_end();
+}
