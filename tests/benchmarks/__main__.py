@@ -12,19 +12,20 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from . import docker, forward, growth, launcher, look, machine, picture, program, reap, report, rest, start, stop
+from . import docker, early, forward, growth, launcher, look, machine, picture, program, reap, report, rest, start, stop
 from .cell import CellError, Lab
 from .contenders import Init, installed, interpreter
 from .samples import Results
 from .targets import verdicts
 
-NAMES = ("start", "rest", "forward", "reap", "stop", "launcher", "docker", "growth", "program", "look")
+NAMES = ("start", "early", "rest", "forward", "reap", "stop", "launcher", "docker", "growth", "program", "look")
 
 
 class Effort(NamedTuple):
     """How much to measure."""
 
     rounds: int
+    early_rounds: int
     memory_rounds: int
     idle_seconds: float
     signals: int
@@ -35,8 +36,8 @@ class Effort(NamedTuple):
     growth_rounds: int
 
 
-FULL = Effort(100, 5, 10.0, 10_000, 9, True, 45, growth.SIZES, 3)
-QUICK = Effort(15, 1, 5.0, 1_000, 1, False, 9, growth.QUICK_SIZES, 1)
+FULL = Effort(100, 1000, 5, 10.0, 10_000, 9, True, 45, growth.SIZES, 3)
+QUICK = Effort(15, 50, 1, 5.0, 1_000, 1, False, 9, growth.QUICK_SIZES, 1)
 
 
 def main() -> int:
@@ -78,6 +79,7 @@ def _jobs(
     rounds = options.rounds or effort.rounds
     return {
         "start": partial(start.run, lab, inits, python, results, rounds),
+        "early": partial(early.run, lab, inits, results, effort.early_rounds),
         "rest": partial(rest.run, lab, inits, python, results, effort.memory_rounds, effort.idle_seconds),
         "forward": partial(forward.run, lab, inits, results, effort.signals),
         "reap": partial(reap.run, lab, inits, results, options.rounds or effort.reap_rounds, effort.flood),

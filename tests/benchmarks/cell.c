@@ -157,6 +157,20 @@ static void finish(pid_t pid, int signum, const char *role)
 	fprintf(answers, "%lld %lld %d %d %lld %d\n", (long long)begin, (long long)end, status, bytes, (long long)first, left);
 }
 
+/* SIGTERM `after_us` after PROGRAM has been executed. Answers whether it has ended within `limit_ms`. */
+static void early(pid_t pid, int executed, int after_us, int limit_ms)
+{
+	char byte;
+	int64_t end;
+	int pidfd = syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+	check(pidfd >= 0 && read(executed, &byte, 1) == 0, "exec");
+	for (end = now() + after_us * 1000LL; now() < end;)
+		;
+	check(kill(pid, SIGTERM) == 0, "kill");
+	fprintf(answers, "%d\n", poll(&ended, 1, limit_ms) == 1);
+}
+
 /* The numbers below 10 stay free for what PROGRAM inherits: standard streams and REPORTS. */
 static int above(int fd)
 {
@@ -182,7 +196,10 @@ int main(int argc, char **argv)
 	int writing = above(pipes[1]);
 	check(dup2(writing, REPORTS) == REPORTS, "dup2");
 	close(writing);
+	check(pipe2(pipes, O_CLOEXEC) == 0, "pipe");
+	int executed = above(pipes[0]), executing = above(pipes[1]);
 	pid_t pid = place(role, argv + 3);
+	close(executing);
 	close(REPORTS);
 	close(STDIN_FILENO);
 	close(STDOUT_FILENO);
@@ -191,6 +208,8 @@ int main(int argc, char **argv)
 	while (fgets(line, sizeof line, orders)) {
 		if (sscanf(line, "forward %d %d %d", &a, &b, &c) == 3) {
 			forward(pid, a, b, c);
+		} else if (sscanf(line, "early %d %d", &a, &b) == 2) {
+			early(pid, executed, a, b);
 		} else if (sscanf(line, "finish %d", &a) == 1) {
 			finish(pid, a, role);
 			pid = 0;

@@ -112,6 +112,10 @@ class Cell:
         """Send SIGUSR1 up to `count` times; return the nanoseconds until the command's handler ran."""
         return self._order(f"forward {count} {gap_us} {limit_ms}")
 
+    def early(self, after_us: int, limit_ms: int) -> bool:
+        """Send SIGTERM `after_us` microseconds after the exec of the program; whether it has ended `limit_ms` later."""
+        return self._order(f"early {after_us} {limit_ms}") == [1]
+
     def finish(self, signum: int = 0) -> Finish:
         """Wait for the program's end, after sending it `signum` unless that is 0."""
         return Finish(*self._order(f"finish {int(signum)}"))

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.harness import SCRIPT
+
 PID1 = "PID 1"
 SUBREAPER = "subreaper"
 ROLES = (PID1, SUBREAPER)
@@ -47,7 +49,7 @@ def interpreter(inits: list[Init]) -> str:
     """Return the Python that pyinit runs on, by the first line of its script; else this one."""
     for init in inits:
         if init.name == PYINIT:
-            words = Path(init.path).read_text().splitlines()[0].removeprefix("#!").split()
+            words = SCRIPT.read_text().splitlines()[0].removeprefix("#!").split()
             if words and "python" in Path(words[0]).name:
                 return words[0]
     return sys.executable

@@ -13,6 +13,7 @@ from .rest import IDLE
 from .samples import Measure, Results, interleaved
 
 ALONE = Measure(5, "SIGTERM to exit", "ms")
+ONE = Measure(5, "SIGTERM to exit, 1 descendant", "ms")
 CROWDED = Measure(5, "SIGTERM to exit, 1,000 descendants", "ms")
 TOLD = Measure(5, "descendants that got a SIGTERM", "", higher_is_better=True)
 LEFT = Measure(5, "descendants left alive", "")
@@ -29,6 +30,12 @@ def run(lab: Lab, inits: list[Init], python: str, results: Results, rounds: int)
             cell.ready().settle()
             finish = cell.finish(signum)
         results.add(ALONE, role, name, (finish.end - finish.begin) / 1e6)
+    for role, init in interleaved(jobs, rounds):
+        with lab.cell(role, [*init.words[role], lab.command]) as cell:
+            cell.ready().ask("crowd 1 session")
+            cell.settle()
+            finish = cell.finish(SIGTERM)
+        results.add(ONE, role, init.name, (finish.end - finish.begin) / 1e6)
     for role, init in interleaved(jobs, max(3, rounds // 3)):
         with lab.cell(role, [*init.words[role], lab.command]) as cell:
             cell.ready().ask(f"crowd {CROWD} session")

@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from . import forward, growth, look, program, reap, rest, start, stop
-from .contenders import FLOOR, NOTHING, PEERS, PID1, PYINIT, ROLES
+from . import early, forward, growth, look, program, reap, rest, start, stop
+from .contenders import NOTHING, PEERS, PID1, PYINIT, ROLES
 from .samples import Measure, Results, Spread
 
 TINI = "tini"
@@ -41,13 +41,15 @@ def verdicts(results: Results) -> list[Verdict]:
 
 
 def _start(results: Results) -> list[Verdict]:
-    floor, nothing = results.of(start.WALL, PID1, FLOOR), results.of(start.WALL, PID1, NOTHING)
     found = []
     for role in ROLES:
-        own = results.of(start.WALL, role, PYINIT)
-        if own and floor and nothing:
-            ratio = own.median / (floor.median + nothing.median)
-            found.append(Verdict("start ≤ 1.35 x (python3 -I -S + true)", role, f"{ratio:.2f} x", ratio <= 1.35))
+        found += _beside(results, role, "start at most 0.8 of the fastest peer's", start.WALL, _at_most_four_fifths)
+    lost = results.of(early.LOST, PID1, PYINIT)
+    if lost:
+        found.append(Verdict("no early SIGTERM is lost", PID1, f"{lost.median:.0f}", lost.median == 0))
+    one = results.of(stop.ONE, PID1, PYINIT)
+    if one:
+        found.append(Verdict("a stop with one leftover: at most 12 ms", PID1, f"{one.median:.1f} ms", one.median <= 12))
     return found
 
 
@@ -96,6 +98,10 @@ def _at_least(own: Spread, peer: Spread) -> tuple[str, bool]:
 
 def _at_most(own: Spread, peer: Spread) -> tuple[str, bool]:
     return f"{own.median / peer.median:.2f} x", own.median <= peer.median + _noise(own, peer)
+
+
+def _at_most_four_fifths(own: Spread, peer: Spread) -> tuple[str, bool]:
+    return f"{own.median / peer.median:.2f} x", own.median <= 0.8 * peer.median
 
 
 def _below(own: Spread, peer: Spread) -> tuple[str, bool]:
