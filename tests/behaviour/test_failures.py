@@ -92,7 +92,10 @@ def test_a_subreaper_without_proc_ends_whom_it_knows_and_does_not_wait_for_other
         assert run.process.stderr is not None
         assert run.process.stderr.read().count(b"pyinit: ") == 1
     init[-2] = str(DEADLINE)
-    with started("sh", "-c", "setsid sleep 1000 & sleep 0.1 & exit 9", init=init, stderr=subprocess.PIPE) as run:
+    script = "setsid sh -c 'echo up; exec sleep 1000' & read -r _; exit 9"
+    with started("sh", "-c", script, init=init, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert run.line() == b"up\n"
+        run.close_stdin()
         assert run.wait(DEADLINE / 2) == 9
         assert run.process.stderr is not None
         assert run.process.stderr.readline().startswith(b"pyinit: descendants cannot be found")
