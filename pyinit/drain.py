@@ -1,7 +1,7 @@
 """The drain: what happens to the processes that the command left behind.
 
-Called by init or adviser, when the command has ended and others have not. Who is told in which order is in the module
-telling, how long it may take in the module stop.
+Called by init, or by adviser, when the command has ended and has left processes behind. The module telling decides the
+order of the signals, the module stop how long it may take.
 """
 
 import _signal
@@ -36,7 +36,7 @@ MOST_NAMES = 10  # in one message
 def drain(
     stop: "Stop", receivers: "Receivers", reaper: "Deaths", take_signal: "Callable[[float | None], None]"
 ) -> None:
-    """Let what is left end, then make it; NoProcError where nobody can be seen.
+    """Let the leftover processes end, then make them; NoProcError if they cannot be seen.
 
     `take_signal` waits for a signal until a deadline, acts on it, and reaps, if this process is the parent.
 

@@ -156,7 +156,7 @@ def _told_by_pyinit(init: Member, own: Init, main: Member, group: dict[int, Memb
     is_draining = told_adviser is not None and not told_adviser.child
     if is_draining and told_adviser is not None:
         signum = told_adviser.stop
-        why = f"was told to stop by {signal_name(signum)}" if 0 < signum < signal.NSIG else "lost its command"
+        why = f"stops because of {signal_name(signum)}" if 0 < signum < signal.NSIG else "lost its command"
         left = [member for member in group.values() if member is not init and not member.is_zombie]
         found.append(Finding("draining", f"PID 1, pyinit, {why}; still there: {who(left)}", "", pids(*left), False))
     if not options.stops(outgoing):

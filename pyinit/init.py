@@ -272,7 +272,7 @@ class Init(SignalTaker):
             return False
 
     def simple_drain(self, signum: int = _signal.SIGTERM) -> None:
-        """`signum` for what is left, and after the grace SIGKILL, until nothing is, or nothing that this ends."""
+        """Send `signum` to the leftover processes, and SIGKILL after the grace, until none is left that this ends."""
         grace = self.options.grace
         kill_at = monotonic() + (GRACE if grace is None else grace)
         for each in (signum, SIGCONT):

@@ -8,7 +8,7 @@ next to nothing. The plan of launch():
 3. fork(2). The child waits for the parent's exec, which closes a pipe. Only then is it certain that somebody will
    forward, reap and drain, and the child goes on with the mask that the program had.
 4. The parent becomes the C program, as the waiter. If that was not built, or if there is a terminal to watch or
-   something to say, it becomes an isolated Python, which is told which process its child is.
+   something to say, it becomes an isolated Python. One word of its command line names its child.
 5. Where neither can be executed the child is killed, having done nothing, and everything in the parent is undone: it
    is the program still.
 """

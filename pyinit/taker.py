@@ -85,8 +85,8 @@ def _is_plausible(siginfo: "_signal.struct_siginfo") -> bool:
 def close_inherited(keep: set[int | None]) -> None:
     """Close what pyinit was started with and does not need, unless it is in `keep`.
 
-    But for those of a file that this process holds a POSIX lock of: to close one would release the lock. See F_SETLK in
-    fcntl(2).
+    It keeps those of a file that this process holds a POSIX lock of: to close one would release the lock. See F_SETLK
+    in fcntl(2).
     """
     from .native import inheritable, locked
 

@@ -1,4 +1,4 @@
-"""The C program, pyinit.c: what Python tells it, and what it and launch() tell Python.
+"""The C program, pyinit.c: the orders that Python gives it, and the word that it and launch() give Python.
 
 If there is an option or a terminal to think about, Python starts the command. Then it becomes the C program by
 execve(2), as the waiter, and never wakes up again: children, blocked and pending signals, the subreaper bit and the

@@ -230,8 +230,8 @@ def test_a_nested_pyinit_and_its_family_are_gone(mode: Mode) -> None:
 # In a PID namespace whose /proc is the outer one's: pyinit is PID 2 in both of them, and has children only in there.
 # The outer PID 2 has children with the numbers of the strangers inside.
 FOREIGN_PROC = """
-sh -c 'for n in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 1000 & done; wait' &
-until [ -e /proc/14 ]; do sleep 0.01; done
+sh -c 'for n in 1 2 3 4 5 6 7 8 9 10 11 12; do sleep 1000 & done; : >ready; wait' &
+until [ -e ready ]; do :; done  # without a fork, which would take one of their PIDs
 exec unshare --pid --fork --kill-child sh -c '
     "$@" <gate & pyinit=$!
     for n in 1 2 3 4 5; do sleep 1000 & strangers="$strangers $!"; done

@@ -54,7 +54,6 @@ def test_one_system_call_fails(scenario: Scenario, pyinit: str, every_fault: boo
     ("name", "role", "syscall"),
     [
         ("drain", 0, "chdir"),
-        ("drain", 0, "getdents64"),
         ("drain", 0, "readlinkat"),
         ("drain", 2, "pidfd_open"),
         ("drain", 2, "pidfd_send_signal"),
