@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import pytest
@@ -89,6 +90,8 @@ def prepared(shell: str, first: str) -> Iterator["pexpect.spawn[str]"]:
     need(shell)
     environ = {"PATH": os.environ["PATH"], "PS1": PROMPT, "TERM": "dumb", "INPUTRC": "/dev/null", "LC_ALL": "C.UTF-8"}
     spawn = pexpect.spawn(shell, WORDS[shell], env=environ, encoding="utf-8", timeout=30, dimensions=(24, 200))
+    pty: Any = spawn.ptyproc  # type: ignore[attr-defined]  # types-pexpect does not know it
+    pty.delayafterterminate = pty.delayafterclose = 1  # seconds; 0.1 is short on a busy machine
     try:
         spawn.sendline(f"{first}; echo rea''dy")
         spawn.expect_exact("ready\r\n")
