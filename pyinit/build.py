@@ -20,7 +20,7 @@ from setuptools.command.bdist_wheel import bdist_wheel  # isort: skip, it brings
 from setuptools.command.build_py import build_py  # isort: skip
 from distutils.command.build_scripts import build_scripts  # isort: skip
 
-FLAGS = "-ISXutf8"
+FLAGS = "-ISXutf8"  # as in pyinit.native, which cannot be imported here: setuptools loads this file alone
 LONGEST_LINE = 127  # before Linux 5.1; see execve(2)
 
 

@@ -117,7 +117,7 @@ class Audience:
         if late and self.is_over(left) and self.is_over({process.pid: process for process in processes.left()}):
             log.info("nothing that is left heeds the signal")
             self.stop.expire()
-        return somebody_is_left()
+        return bool(telling.descendants(processes.init(), left)) or somebody_is_left()
 
     def remember_who_was_told(self, left: "dict[int, Process]") -> None:
         """By the stop signal that was forwarded while the main child lived."""

@@ -78,7 +78,7 @@ class Member(NamedTuple):
     def is_adviser(self) -> bool:
         """Whether it is the adviser of its parent, a pyinit: it is none of those that a stop is about."""
         told = told_to(self)
-        return told is not None and len(self.pids) > 0 and told.pid != self.pids[-1]
+        return told is not None and told.pid != self.pids[-1]
 
     def title(self) -> str:
         """Its command, in one line; what has none is called by its name."""

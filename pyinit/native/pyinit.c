@@ -18,7 +18,7 @@
    IF_SENT: only if a process has sent it. OR_TERM: SIGTERM, if the command ignores it, as bash does SIGQUIT. */
 enum { SIGNAL = 0x7f, STOPS = 0x80, IF_SENT = 0x100, OR_TERM = 0x200 };
 /* PAUSES: there is no command; wait until a stop signal comes. BOUNDED: a stop signal starts a clock, which the adviser
-   keeps. LEAVES: exit when the command has ended, whoever is left. */
+   keeps. LEAVES: exit when the command has ended, even if others are left. */
 enum { PAUSES = 1, BOUNDED = 2, LEAVES = 4 };
 enum { SOON = 50, AGAIN = 1000, CANNOT_DIE = 2000, OVERDUE = 3000, PATIENCE = 10000 }; /* milliseconds */
 /* How a failed adviser exits: its package may be in an upgrade; it has said why the waiter has to do it alone. */

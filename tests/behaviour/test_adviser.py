@@ -311,31 +311,31 @@ while True:
 """
 
 
+@contextmanager
+def saver_in(group: Path, mode: Mode) -> Iterator[Started]:
+    """A server that saves, behind a shell and behind a pyinit that is in this control group."""
+    init = ["sh", "-c", f'echo $$ >{group}/cgroup.procs; exec "$@"', "sh", str(PYINIT), "-t", "20"]
+    words = ["sh", "-c", '"$@"; true', "sh", BASE_PYTHON, "-ISc", SAVES]
+    with started(*words, init=init, mode=mode, stderr=subprocess.PIPE) as run:
+        assert run.line() == b"up\n"
+        yield run
+
+
 def test_the_oom_killer_takes_the_adviser_and_not_the_server_that_saves(mode: Mode) -> None:
-    with control_group("memory", "memory.limit_in_bytes") as (group, limit):
-        init = ["sh", "-c", f'echo $$ >{group}/cgroup.procs; exec "$@"', "sh", str(PYINIT), "-t", "20"]
-        words = ["sh", "-c", '"$@"; true', "sh", BASE_PYTHON, "-ISc", SAVES]
-        with started(*words, init=init, mode=mode, stderr=subprocess.PIPE) as run:
-            assert run.line() == b"up\n"
-            usage = next(
-                path for name in ("memory.usage_in_bytes", "memory.current") if (path := group / name).exists()
-            )
-            limit.write_text(str(int(usage.read_text()) + 2_500_000))
-            run.send(signal.SIGTERM)
-            assert run.line().startswith(b"saved")
-            assert run.wait() == 143
-            assert run.alive() == []
+    with control_group("memory", "memory.limit_in_bytes") as (group, limit), saver_in(group, mode) as run:
+        usage = next(path for name in ("memory.usage_in_bytes", "memory.current") if (path := group / name).exists())
+        limit.write_text(str(int(usage.read_text()) + 2_500_000))
+        run.send(signal.SIGTERM)
+        assert run.line().startswith(b"saved")
+        assert run.wait() == 143
+        assert run.alive() == []
 
 
 def test_with_no_process_to_be_had_the_leftovers_get_the_signal_and_their_time(mode: Mode) -> None:
-    with control_group("pids", "pids.max") as (group, limit):
-        init = ["sh", "-c", f'echo $$ >{group}/cgroup.procs; exec "$@"', "sh", str(PYINIT), "-t", "20"]
-        words = ["sh", "-c", '"$@"; true', "sh", BASE_PYTHON, "-ISc", SAVES]
-        with started(*words, init=init, mode=mode, stderr=subprocess.PIPE) as run:
-            assert run.line() == b"up\n"
-            limit.write_text("1")
-            run.send(signal.SIGTERM)
-            assert run.line().startswith(b"saved")
-            assert run.wait() == 143
-            assert run.alive() == []
-            assert len(said(run)) == 1
+    with control_group("pids", "pids.max") as (group, limit), saver_in(group, mode) as run:
+        limit.write_text("1")
+        run.send(signal.SIGTERM)
+        assert run.line().startswith(b"saved")
+        assert run.wait() == 143
+        assert run.alive() == []
+        assert len(said(run)) == 1
