@@ -88,8 +88,8 @@ class Audience:
         self.stop, self.receivers = stop, receivers
         self.signum = stop.drain_signal()
         self.own_stdin = processes.pipe_on_stdin(posix.getpid())
-        self.first_look = True
         self.called = False  # for the last time
+        self.seen: set[Birth] = set()
         self.told: set[Birth] = set()
         self.ignored: set[Birth] = set()  # who ignored it when seen first, and not only since it was told
         self.ended_input: dict[int, float] = {}  # readers whose pipe has no writer, and since when
@@ -103,30 +103,34 @@ class Audience:
         self.called = self.called or last
         late = now >= self.stop.grace_over
         left = {process.pid: process for process in processes.left()}
-        if self.first_look:
-            self.remember_who_was_told(left)
-            self.ignored = {process.birth for process in left.values() if process.ignores(self.signum_for(process))}
+        fresh = self.meet(left.values())
         aloof = self.deaf(left, late=late)
         if late:  # such as unshare(1), which blocks SIGTERM for as long as its child lives
             aloof |= {process.birth for process in left.values() if self.holds_off(process)}
         self.tell(left, left.values() if last else self.heads(left, aloof, now))
-        if self.first_look:
-            sending.send((_signal.SIGCONT,), left, left)
-        self.first_look = False
+        sending.send((_signal.SIGCONT,), fresh, left)
         # Who loses its parent while /proc is walked may be missing, but not twice.
         if late and self.is_over(left) and self.is_over({process.pid: process for process in processes.left()}):
             log.info("nothing that is left heeds the signal")
             self.stop.expire()
         return bool(telling.descendants(processes.init(), left)) or somebody_is_left()
 
-    def remember_who_was_told(self, left: "dict[int, Process]") -> None:
-        """By the stop signal that was forwarded while the main child lived."""
-        receivers = self.receivers
-        if receivers.told_when is not None:
-            scope, group, signum = receivers.scope, receivers.child.group, self.stop.signum
-            for process in left.values():
-                if telling.was_told(process, scope, group, signum, receivers.told_when):
-                    self.told.add(process.birth)
+    def meet(self, left: "Iterable[Process]") -> list[int]:
+        """Note who ignores the signal, and who was told by the one that was forwarded while the main child lived.
+
+        The PIDs of those who are seen for the first time. That is not always the first look, which may miss some.
+        """
+        fresh = [process for process in left if process.birth not in self.seen]
+        when = self.receivers.told_when
+        for process in fresh:
+            self.seen.add(process.birth)
+            if process.ignores(self.signum_for(process)):
+                self.ignored.add(process.birth)
+            if when is not None and telling.was_told(
+                process, self.receivers.scope, self.receivers.child.group, self.stop.signum, when
+            ):
+                self.told.add(process.birth)
+        return [process.pid for process in fresh]
 
     def deaf(self, left: "dict[int, Process]", *, late: bool) -> "set[Birth]":
         """Who does not heed the signal, as far as this can be known; when it is `late`, that is known of more."""

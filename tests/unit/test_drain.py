@@ -1,0 +1,23 @@
+"""Who of those that a look shows has been told, with no process in it."""
+
+import signal
+
+from pyinit.command import MainChild
+from pyinit.drain import Audience
+from pyinit.receivers import Receivers
+from pyinit.stop import Stop
+from tests.unit.test_telling import process
+
+
+def test_who_was_told_before_the_drain_is_known_at_a_later_look_too() -> None:
+    """A look may miss a process that has just lost its parent; who is told again may die of that."""
+    stop = Stop()
+    stop.ask(signal.SIGTERM, 0.0)
+    receivers = Receivers("all", MainChild(), share_group=False)
+    receivers.told_when = (100, 50)
+    audience = Audience(stop, receivers)
+    missed, forked_later = process(41, started=99), process(42, started=101)
+    assert audience.meet([]) == []
+    assert audience.meet([missed, forked_later]) == [41, 42]
+    assert audience.told == {missed.birth}
+    assert audience.meet([missed, forked_later]) == []
