@@ -116,9 +116,9 @@ class Audience:
         return bool(telling.descendants(processes.init(), left)) or somebody_is_left()
 
     def meet(self, left: "Iterable[Process]") -> list[int]:
-        """Note who ignores the signal, and who was told by the one that was forwarded while the main child lived.
+        """Remember which processes ignore the signal, and which have got the stop signal that pyinit forwarded.
 
-        The PIDs of those who are seen for the first time. That is not always the first look, which may miss some.
+        Return the PIDs that are new. A look can miss a process, so some are new at a later look.
         """
         fresh = [process for process in left if process.birth not in self.seen]
         when = self.receivers.told_when
