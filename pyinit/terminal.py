@@ -1,6 +1,6 @@
 """The terminal: who has got its signals already, who looks on, and how pyinit stops and ends as a job does.
 
-Called by init and launcher where there is a controlling terminal. The main child is in pyinit's own process group then,
+Called by init if there is a controlling terminal. The main child is in pyinit's own process group then,
 unless it has left that, and nobody moves the terminal's foreground. What follows from what is in the module jobs.
 """
 
@@ -173,11 +173,11 @@ class Job:
         """
         if self.leads or self.is_outside:
             return False
-        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, SUSPEND_SIGNALS)  # stopped here, if one is pending
-        if _signal.SIGCONT not in _signal.sigpending():
+        # A pending signal of these takes the others away: see signal(7). So it is looked for while all are blocked.
+        if _signal.sigpending().isdisjoint({_signal.SIGCONT, *SUSPEND_SIGNALS}):
             posix.kill(posix.getpid(), signum if signum in SUSPEND_SIGNALS else _signal.SIGTSTP)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, SUSPEND_SIGNALS)  # pyinit is stopped here
         _signal.pthread_sigmask(_signal.SIG_BLOCK, SUSPEND_SIGNALS)
-        # A stop signal that came since takes a pending SIGCONT away.
         return not _signal.sigpending().isdisjoint({_signal.SIGCONT, *SUSPEND_SIGNALS})
 
     def die_of(self, signum: int) -> None:
