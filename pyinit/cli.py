@@ -44,12 +44,15 @@ def main(inherited_mask: "set[int]") -> "NoReturn":
         log.start(options.verbosity)
         if options.pid_namespace:
             try:
-                from .launcher import run
+                from .namespace import run
             except ImportError as error:
-                raise UsageError(f"--pid-namespace needs ctypes, fcntl and socket of this Python: {error}") from None
+                raise UsageError(f"--pid-namespace needs ctypes of this Python: {error}") from None
         else:
             from .init import run
         run(options, caller, told if told is not None and told.child else None)
+    except CommandError as error:
+        log.error(str(error))
+        posix._exit(error.status)
     except Exception as error:  # a traceback helps nobody who reads a container's log
         is_usage = isinstance(error, UsageError)
         log.error(f"{error} (see pyinit --help)" if is_usage else f"cannot start: {type(error).__name__}: {error}")
@@ -68,11 +71,7 @@ def set_name() -> None:
 
 def explain(caller: Caller, options: Options) -> "NoReturn":
     """Execute the command, which the C program could not, or say why that cannot be."""
-    try:
-        exec_command(caller, options.command)
-    except CommandError as error:
-        log.error(str(error))
-        posix._exit(error.status)
+    exec_command(caller, options.command)
 
 
 def parse(words: list[str], environ: dict[bytes, bytes]) -> Options:

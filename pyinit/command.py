@@ -1,7 +1,7 @@
 """Starts the command: its process group, signals, environment, exec.
 
-Called by init, once, and by launcher, whose command is the inner pyinit. The child must find everything as it was when
-pyinit was started; what CPython changes at its own start is undone here.
+Called by init, once. The child must find everything as it was when pyinit was started; what CPython changes at its own
+start is undone here.
 """
 
 import _signal
@@ -91,72 +91,69 @@ def controlling_terminal() -> int | None:
     return terminal
 
 
-def start(
-    caller: Caller, run: "Callable[[int], NoReturn]", *, leave_terminal: bool = False
-) -> "tuple[int, list[_signal.struct_siginfo]]":
-    """Fork a child and have it call `run`, which execs; return its PID, and the signals that came before it was there.
+def start(caller: Caller, run: "Callable[[int], NoReturn]") -> "tuple[int, list[_signal.struct_siginfo]]":
+    """Fork the child that will be the command, and have it call `run`, which execs it.
 
-    The child has a process group of its own, but under a terminal. `run` is called with a descriptor that the exec
-    closes. Returns then, so that no signal is ever forwarded to a copy of pyinit. With `leave_terminal` the caller goes
-    into a session of its own, and leaves the terminal to its child. Where fork(2) or the exec fails, it says why and
-    ends pyinit; nothing is left of the child then.
-    """
-    try:
-        return _start(caller, run, leave_terminal)
-    except CommandError as error:
-        log.error(str(error))
-        posix._exit(error.status)
-
-
-def _start(
-    caller: Caller, run: "Callable[[int], NoReturn]", leave_terminal: bool
-) -> "tuple[int, list[_signal.struct_siginfo]]":
-    """As start(), but CommandError.
+    Return its PID, and the signals that came before it was there, when the exec has happened: so no signal is ever
+    forwarded to a copy of pyinit. CommandError where fork(2) or the exec fails; nothing is left of the child then.
 
     Ctrl-Z stops all of a job, so from before the fork until the exec it stops pyinit too, which waits for the child. As
     PID 1 it cannot.
     """
     stops_with_child = caller.terminal is not None and posix.getpid() != 1
+    if stops_with_child:
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGTSTP})
+    pid, report_end = fork(run)
+    early: list[_signal.struct_siginfo] = []
+    if caller.terminal is not None:
+        log.survived(share_pending, pid, early)
+    try:
+        report = read_report(report_end)
+    except CommandError as error:
+        log.warning(f"{error}; the command may run")  # else its status tells as much
+        report = b""
+    if stops_with_child:
+        log.survived(_signal.pthread_sigmask, _signal.SIG_BLOCK, {_signal.SIGTSTP})
+    if report:
+        posix.waitpid(pid, 0)
+        raise error_in(report)
+    return pid, early
+
+
+def fork(run: "Callable[[int], NoReturn]") -> tuple[int, int]:
+    """Fork a child that calls `run` with a descriptor, which the exec closes; CommandError.
+
+    Return its PID, and a descriptor to read from why `run` has failed.
+    """
     try:
         report_end, child_end = posix.pipe2(posix.O_CLOEXEC)
     except OSError as error:
         raise CommandError(OWN_ERROR, f"cannot make a pipe: {error.strerror}") from None
-    if stops_with_child:
-        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGTSTP})
     try:
         pid = posix.fork()
     except OSError as error:
         raise CommandError(OWN_ERROR, f"cannot fork: {error.strerror}") from None
     if pid == 0:
-        _child(caller, run, child_end)
-    if leave_terminal and caller.terminal is not None:
-        log.survived(posix.setsid)
-    early: list[_signal.struct_siginfo] = []
-    if caller.terminal is not None:
-        log.survived(share_pending, pid, early)
-    report = _report_of_exec(report_end, child_end)
-    if stops_with_child:
-        log.survived(_signal.pthread_sigmask, _signal.SIG_BLOCK, {_signal.SIGTSTP})
-    if report:
-        posix.waitpid(pid, 0)
-        status, _, reason = report.decode(errors="surrogateescape").partition(" ")
-        raise CommandError(int(status), reason)
-    return pid, early
-
-
-def _report_of_exec(report_end: int, child_end: int) -> bytes:
-    """Wait for the exec, which closes the child's end of the pipe; return why it failed, or nothing.
-
-    The command may run by now, so no error ends pyinit here. If the report is lost, the child's status tells as much.
-    """
+        close(report_end)
+        _child(run, child_end)
     close(child_end)
+    return pid, report_end
+
+
+def read_report(report_end: int) -> bytes:
+    """Wait for a child's report, or for its exec, which closes its end of the pipe: nothing then; CommandError."""
     try:
-        report = posix.read(report_end, LONGEST_REPORT)
+        return posix.read(report_end, LONGEST_REPORT)
     except OSError as error:
-        log.warning(f"whether the command runs is not known: {error.strerror}")
-        report = b""
-    close(report_end)
-    return report
+        raise CommandError(OWN_ERROR, f"cannot read what a child reports: {error.strerror}") from None
+    finally:
+        close(report_end)
+
+
+def error_in(report: bytes) -> CommandError:
+    """The error that a child has reported."""
+    status, _, reason = report.decode(errors="surrogateescape").partition(" ")
+    return CommandError(int(status), reason)
 
 
 def close(fd: int) -> None:
@@ -183,13 +180,11 @@ def share_pending(pid: int, early: "list[_signal.struct_siginfo]") -> None:
         early.append(siginfo)
 
 
-def _child(caller: Caller, run: "Callable[[int], NoReturn]", report_fd: int) -> "NoReturn":
+def _child(run: "Callable[[int], NoReturn]", report_fd: int) -> "NoReturn":
     """In the child: never returns, whatever happens."""
     status = OWN_ERROR
     try:
         _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGTSTP})
-        if caller.terminal is None:
-            posix.setpgid(0, 0)
         run(report_fd)
     except CommandError as error:
         status, reason = error.status, str(error)

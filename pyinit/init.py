@@ -1,6 +1,6 @@
 """The life of one main child: start it, forward and reap until it ends, drain.
 
-Called by cli, and by launcher for the process that is PID 1.
+Called by cli; namespace has it twice, with -n: outside, and as PID 1.
 """
 
 import _signal
@@ -10,13 +10,14 @@ from time import monotonic, sleep
 from . import log
 from .command import Caller, MainChild, close_status_fd, exec_command, restore_locale, start
 from .request import ENDS_PAUSE, GRACE, SUSPEND_SIGNALS
-from .taker import AGAIN, SignalTaker, wait_for_signal
+from .taker import AGAIN, close_inherited, wait_for_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
     from .native import Told
+    from .reaper import Reaper
     from .request import Options
     from .terminal import Job
 
@@ -39,13 +40,14 @@ def run(options: "Options", caller: Caller, launched: "Told | None" = None) -> "
     Init(options, caller).run(launched)
 
 
-class Init(SignalTaker):
+class Init:
     """The life of one main child. Its methods stand in the order in which they are needed."""
 
-    leaves_terminal = False  # to the main child, and to whoever does the job control
+    reaper: "Reaper"
+    pid_one = 0  # of the main child's PID namespace, with -n; see Waiter
 
     def __init__(self, options: "Options", caller: Caller) -> None:
-        super().__init__()
+        self.early: list[_signal.struct_siginfo] = []  # signals that came before there was a main child
         self.options, self.caller = options, caller
         self.child = MainChild()
         self.pauses = options.pause
@@ -73,22 +75,33 @@ class Init(SignalTaker):
         self.exit()
 
     def start(self) -> None:
-        """Start the main child."""
+        """Start the main child; CommandError."""
         has_terminal = self.caller.terminal is not None
         own_group = posix.getpgrp()
-        self.child.pid, self.early = start(self.caller, self.be_command, leave_terminal=self.leaves_terminal)
+        self.child.pid, self.early = start(self.caller, self.be_command)
         self.child.group = own_group if has_terminal else self.child.pid
         log.survived(self.started)
 
     def be_command(self, _: int) -> "NoReturn":
         """In the child: exec the command."""
         close_status_fd(self.status_fd)
+        if self.caller.terminal is None:
+            posix.setpgid(0, 0)
+        self.enter()
         exec_command(self.caller, self.options.command)
+
+    def enter(self) -> None:
+        """In the child, before the exec: what -n does there."""
 
     def started(self) -> None:
         """The command's exec has happened."""
         log.info(f"{self.options.command[0]} runs as PID {self.child.pid}")
         report(self.status_fd, f'{{"child-pid": {self.child.pid}}}')
+
+    def settle(self) -> None:
+        """Once the command runs: let go of the directory and the descriptors."""
+        log.survived(posix.chdir, "/")  # somebody may want to unmount what pyinit was started in
+        log.survived(close_inherited, {self.status_fd, self.caller.terminal})
 
     def become_waiter(self) -> None:
         """Become the C program, which waits from here on. Returns if there is something that takes Python."""
@@ -97,7 +110,8 @@ class Init(SignalTaker):
 
             if native.serves(self.options):
                 restore_locale()
-                native.Waiter(self.options, self.caller.words, self.caller.script).become(self.child.pid)
+                caller = self.caller
+                native.Waiter(self.options, caller.words, caller.script, self.pid_one).become(self.child.pid)
 
     def prepare(self) -> None:
         """Make what the rest of this life needs, and import it: the package may be removed or replaced meanwhile.
@@ -113,7 +127,11 @@ class Init(SignalTaker):
         self.stop = Stop(grace=options.grace, kill_after=options.kill_after, wait_all=options.wait_all)
         self.receivers = Receivers(options.scope, self.child, share_group=has_terminal)
         self.reaper = Reaper(self.child, self.child_changed, watches=has_terminal, warns=options.warn_on_reap)
-        if self.caller.terminal is not None and not self.leaves_terminal:
+        self.start_job()
+
+    def start_job(self) -> None:
+        """Under a terminal: begin with job control."""
+        if self.caller.terminal is not None:
             from .terminal import Job
 
             self.job = Job(self.caller.terminal, self.child, self.continue_child)
@@ -121,10 +139,6 @@ class Init(SignalTaker):
                 self.job.note_key(siginfo)
             if self.child.pid:
                 self.job.started()
-
-    def descriptors(self) -> set[int | None]:
-        """The descriptors above 2 that pyinit needs as long as it runs."""
-        return {self.status_fd, self.caller.terminal}
 
     def loop(self) -> None:
         """Forward and reap until the main child has ended; with --pause until SIGTERM or SIGINT."""
@@ -135,6 +149,26 @@ class Init(SignalTaker):
     def lives(self) -> bool:
         """Whether there is something to wait for before the drain: a main child, or the end of --pause."""
         return self.child.pid != 0 or self.pauses
+
+    def take_signal(self, deadline: float | None = None) -> None:
+        """Wait for a signal, but not beyond the `deadline`, a time of monotonic(); act on it, and reap.
+
+        Reaping follows every signal, not only SIGCHLD: sigwaitinfo(2) takes the lowest number first, and a flood of
+        SIGHUP would keep SIGCHLD waiting for ever.
+        """
+        if not log.survived(lambda: self.act_on(self.next_signal(deadline))):
+            sleep(AGAIN)
+        self.reap()
+
+    def next_signal(self, deadline: float | None) -> "_signal.struct_siginfo | None":
+        """The next signal, or None for the `deadline`."""
+        return self.early.pop(0) if self.early else wait_for_signal(deadline)
+
+    def reap(self) -> None:
+        """Reap what has ended. If that fails, try once more: the kernel tells of an end only once."""
+        if not log.survived(self.reaper.reap):
+            sleep(AGAIN)
+            log.survived(self.reaper.reap)
 
     def act_on(self, siginfo: "_signal.struct_siginfo | None") -> None:
         """Do what a signal, or None for the deadline, asks for. SIGCHLD is pyinit's own, but not by kill(2)."""
@@ -248,7 +282,7 @@ class Init(SignalTaker):
 
     def forward_next(self) -> None:
         """Forward a signal to the main child, if one comes soon."""
-        siginfo = self.early.pop(0) if self.early else wait_for_signal(monotonic() + 1)
+        siginfo = self.next_signal(monotonic() + 1)
         if siginfo is None or (siginfo.si_signo == SIGCHLD and siginfo.si_code > 0):
             return
         if self.child.pid:

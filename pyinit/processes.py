@@ -19,12 +19,18 @@ FIELDS = frozenset({b"Name", b"State", b"Uid", b"NSpid", b"ShdPnd", b"SigBlk", b
 
 
 _init = 0  # the PID of the init that this process advises, or 0
+_roots: list[int] = []  # whose descendants are pyinit's too
 
 
 def advise(init: int) -> None:
     """From now on the processes below `init` are meant, the parent of this process, but not this process itself."""
     global _init
     _init = init
+
+
+def set_root(pid: int) -> None:
+    """Count `pid` and those below it as descendants too: with -n PID 1 is not the command's parent. 0: nobody."""
+    _roots[:] = [pid] if pid else []
 
 
 def init() -> int:
@@ -172,7 +178,7 @@ def _check_proc(own: int) -> None:
 
 def _walk_children(own: int) -> list[int]:
     """By the children files, where the kernel has them (CONFIG_PROC_CHILDREN): as long as there are descendants."""
-    family = [own]
+    family = [own, *_roots]
     for pid in family:  # grows while it is walked
         try:
             tasks = posix.listdir(f"/proc/{pid}/task")
@@ -188,7 +194,7 @@ def _walk_parents(own: int) -> list[int]:
     children: dict[int, list[int]] = {}
     for pid in _all_pids():
         children.setdefault(parent(pid), []).append(pid)
-    family = [own]
+    family = [own, *_roots]
     for pid in family:  # grows while it is walked
         family += children.get(pid, ())
     return family[1:]

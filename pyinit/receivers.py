@@ -53,6 +53,8 @@ class Receivers:
                 posix.kill(self.child.pid, signum)
             else:
                 self.signal_group(signum)
+        except ProcessLookupError:
+            pass  # with -n: the launcher has reaped it, and SIGCHLD is about to be taken
         except OSError as error:  # EPERM: it runs as another user
             from .signals import signal_name
 

@@ -1,66 +1,17 @@
-"""Waiting: takes one signal after the other, and has let go of what is not needed for that.
+"""Waiting for a signal, and what pyinit lets go of before it waits.
 
-Called by init and launcher, which say what to do with each signal. They are blocked before anything else and taken one
-at a time with sigwaitinfo(2): there is no handler, so there is no race with one, and nothing wakes pyinit while nothing
-happens.
+Called by init and adviser. Signals are blocked before anything else and taken one at a time with sigwaitinfo(2): there
+is no handler, so there is no race with one, and nothing wakes pyinit while nothing happens.
 """
 
 import _signal
-import posix
-from time import monotonic, sleep
+from time import monotonic
 
-from . import log
 from .command import close
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .reaper import Reaper
 
 ALL_SIGNALS = tuple(_signal.valid_signals())
 SI_KERNEL, LOWEST_CODE = 0x80, -64  # the highest si_code; the lowest with a name is SI_ASYNCNL, -60
 AGAIN = 0.1  # seconds until what has failed is tried again
-
-
-class SignalTaker:
-    """Takes one signal after the other, and reaps after each: the init, and the launcher."""
-
-    reaper: "Reaper"
-
-    def __init__(self) -> None:
-        self.early: list[_signal.struct_siginfo] = []  # signals that came before there was a main child
-
-    def take_signal(self, deadline: float | None = None) -> None:
-        """Wait for a signal, but not beyond the `deadline`, a time of monotonic(); act on it, and reap.
-
-        Reaping follows every signal, not only SIGCHLD: sigwaitinfo(2) takes the lowest number first, and a flood of
-        SIGHUP would keep SIGCHLD waiting for ever.
-        """
-        if not log.survived(self.act_on_next, deadline):
-            sleep(AGAIN)
-        self.reap()
-
-    def reap(self) -> None:
-        """Reap; a second time where that fails, because what has ended is told of once."""
-        if not log.survived(self.reaper.reap):
-            sleep(AGAIN)
-            log.survived(self.reaper.reap)
-
-    def act_on_next(self, deadline: float | None) -> None:
-        """Act on the next signal, or on the `deadline`."""
-        self.act_on(self.early.pop(0) if self.early else wait_for_signal(deadline))
-
-    def settle(self) -> None:
-        """Once the command runs: let go of the directory and the descriptors."""
-        log.survived(posix.chdir, "/")  # somebody may want to unmount what pyinit was started in
-        log.survived(close_inherited, self.descriptors())
-
-    def descriptors(self) -> set[int | None]:
-        """The descriptors above 2 that it needs as long as it runs."""
-        raise NotImplementedError
-
-    def act_on(self, siginfo: "_signal.struct_siginfo | None") -> None:
-        """Do what a signal, or None for the deadline, asks for."""
-        raise NotImplementedError
 
 
 def wait_for_signal(deadline: float | None) -> "_signal.struct_siginfo | None":

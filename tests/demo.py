@@ -9,7 +9,17 @@ import subprocess
 import time
 from contextlib import suppress
 
-from tests.harness import DEADLINE, PYINIT, UNSHARE, children_of, started, state_of, status_of, wait_until
+from tests.harness import (
+    DEADLINE,
+    PYINIT,
+    UNSHARE,
+    children_of,
+    pid_one_below,
+    started,
+    state_of,
+    status_of,
+    wait_until,
+)
 
 ORPHANS = 20
 PATIENCE = 2.0  # seconds; docker stop waits ten, then sends SIGKILL
@@ -36,7 +46,7 @@ def zombies(init: list[str]) -> str:
     """How many zombies PID 1 of the namespace has when its orphans have all ended."""
     with started("sh", "-c", LEAVE_ORPHANS, init=init, stdin=subprocess.PIPE) as run:
         first = run.main_child()
-        command = wait_until(lambda: [pid for pid in (first, *children_of(first)) if is_command(pid)], "sleep")[0]
+        command = wait_until(lambda: next(filter(is_command, [*children_of(run.pid), *children_of(first)]), 0), "sleep")
         run.close_stdin()
         for _ in range(ORPHANS):
             run.line()
@@ -72,8 +82,8 @@ def show_both_sides() -> None:
     with started("sh", "-c", "ps -o pid,ppid,comm; echo; exec sleep 1000", init=WITH) as run:
         while line := run.line().rstrip():
             print(f"  inside   {line.decode()}")
-        inner = run.main_child()
-        command = children_of(inner)[0]
+        inner = pid_one_below(run.pid)
+        (command,) = set(children_of(run.pid)) - {inner}
         print(f"\n  outside  launcher: PID {run.pid}; PID 1 of the namespace: {inner}; the command: {command}")
         print(f"  outside  /proc/{command}/status: NSpid: {status_of(command)['NSpid']}")
         print("\nBoth at once, what a stop does to each, and whom pyinit would tell: `pyinit-ps`.\n")

@@ -98,9 +98,21 @@ def is_adviser(pid: int) -> bool:
     """Whether it is the adviser of its parent, or is about to be: a copy of the C program until its exec."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        if is_pid_one(pid):
+            return False
         return b"--told=" in words or words == Path(f"/proc/{status_of(pid)['PPid']}/cmdline").read_bytes() != b""
     except (OSError, KeyError):
         return False
+
+
+def is_pid_one(pid: int) -> bool:
+    """Whether it is PID 1 of its PID namespace."""
+    return status_of(pid).get("NSpid", "").split()[-1:] == ["1"]
+
+
+def pid_one_below(launcher: int) -> int:
+    """PID 1 of the namespace that a launcher has made, as this process sees it."""
+    return wait_until(lambda: list(filter(is_pid_one, children_of(launcher))), "PID 1 of the namespace")[0]
 
 
 def has_taken_all(pid: int) -> bool:

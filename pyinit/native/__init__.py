@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 WAITER = f"{__path__[0]}/waiter"
 WORD = "--told="
 FLAGS = "-ISXutf8"  # isolate the interpreter, and take every file name; as in pyinit.c and in the script's first line
-# The first three fields of `struct orders` of pyinit.c, and what is in its `plan` besides the number of a signal.
-PAUSES, BOUNDED, LEAVES = 1, 2, 4
+# What is in the `flags` of `struct orders` of pyinit.c, and what is in its `plan` besides the number of a signal.
+PAUSES, BOUNDED = 1, 2
 STOPS, IF_SENT, OR_TERM = 0x80, 0x100, 0x200
 SIGNALS = 65  # with the number 0
 LONGEST_GRACE = 10**9  # tenths of a second
@@ -115,26 +115,24 @@ class Waiter:
 
     `words` are pyinit's arguments, which it shows and an adviser reads; `script` is what an adviser starts with.
 
-    Without `options` it is for the launcher of -n: every signal goes to its child, except what the kernel says of
-    it, and it exits when its child has ended.
+    `pid_one` is PID 1 of the command's namespace with -n, and 0 without: another process, which gets every signal and
+    applies the options; or 1, this one.
     """
 
-    __slots__ = ("flags", "grace", "is_possible", "tail", "words")
+    __slots__ = ("flags", "grace", "is_possible", "pid_one", "tail", "words")
 
-    def __init__(self, options: "Options | None", words: list[str], script: str) -> None:
+    def __init__(self, options: "Options", words: list[str], script: str, pid_one: int = 0) -> None:
         self.words = ["pyinit", *words]
-        if options is None:
-            own = (_signal.SIGCHLD, _signal.SIGIO, _signal.SIGRTMAX)
-            orders = [signum | (IF_SENT if signum in own else 0) for signum in range(_signal.NSIG)]
-            self.flags, self.grace, remapped = LEAVES, 0.0, frozenset[int]()
-        else:
-            orders, remapped = plan(options), options.remapped
-            self.flags = (PAUSES if options.pause else 0) | (BOUNDED if options.kill_after is not None else 0)
-            self.grace = next(bound for bound in (options.kill_after, options.grace, GRACE) if bound is not None)
+        self.pid_one = pid_one
+        orders = plan(options)
+        if pid_one > 1:
+            orders = [order & ~(STOPS | OR_TERM) for order in orders]
+        self.flags = (PAUSES if options.pause else 0) | (BOUNDED if options.kill_after is not None else 0)
+        self.grace = next(bound for bound in (options.kill_after, options.grace, GRACE) if bound is not None)
         # As the file system has them: of a program that launches itself the encoding is the locale's.
         python = getattr(sys, "_base_executable", sys.executable)  # whose start is shorter than a venv's
         paths = f"{python}\0{script}\0".encode(sys.getfilesystemencoding(), "surrogateescape")
-        statuses = bytes(0 if status in remapped else status for status in range(256))
+        statuses = bytes(0 if status in options.remapped else status for status in range(256))
         self.tail = b"".join([_packed(2, orders), statuses, paths])
         self.is_possible = script[:1] == "/" and len(paths) <= MOST_PATHS and len(orders) == SIGNALS and exists(WAITER)
 
@@ -150,7 +148,7 @@ class Waiter:
         try:
             if reader:  # else stdin is closed, and its place was free
                 stdin, survives = posix.dup(0), posix.get_inheritable(0)
-            head = _packed(4, [child, self.flags, min(int(self.grace * 10), LONGEST_GRACE), stdin])
+            head = _packed(4, [child, self.pid_one, self.flags, min(int(self.grace * 10), LONGEST_GRACE), stdin])
             posix.write(writer, head + self.tail)
             if reader:
                 posix.set_inheritable(stdin, True)

@@ -18,8 +18,8 @@
    IF_SENT: only if a process has sent it. OR_TERM: SIGTERM, if the command ignores it, as bash does SIGQUIT. */
 enum { SIGNAL = 0x7f, STOPS = 0x80, IF_SENT = 0x100, OR_TERM = 0x200 };
 /* PAUSES: there is no command; wait until a stop signal comes. BOUNDED: a stop signal starts a clock, which the adviser
-   keeps. LEAVES: exit when the command has ended, even if others are left. */
-enum { PAUSES = 1, BOUNDED = 2, LEAVES = 4 };
+   keeps. */
+enum { PAUSES = 1, BOUNDED = 2 };
 enum { SOON = 50, AGAIN = 1000, CANNOT_DIE = 2000, OVERDUE = 3000, PATIENCE = 10000 }; /* milliseconds */
 /* How a failed adviser exits: its package may be in an upgrade; it has said why the waiter has to do it alone. */
 enum { CANNOT_LOAD = 125, HAS_SAID_WHY = 124 };
@@ -27,6 +27,8 @@ enum { CANNOT_LOAD = 125, HAS_SAID_WHY = 124 };
 /* What Python tells the waiter; native/__init__.py writes it, with the same types in the same order. */
 static struct orders {
     int child;                   /* the command's process, which leads the process group of the same number; 0: none */
+    int pid_one;                 /* of the command's PID namespace, with -n: it gets the signals, and ends last; 1: this
+                                    process, and the command is the launcher's child; 0: without -n */
     int flags;
     int grace;                   /* until SIGKILL, in tenths of a second, if there is no adviser */
     int input;                   /* the descriptor of stdin, whose place the orders have taken; -1: it is closed */
@@ -108,6 +110,13 @@ static int reap(void)
         if (pid == orders.child) {
             orders.child = 0;
             status = WIFEXITED(ended) ? WEXITSTATUS(ended) : 128 + WTERMSIG(ended);
+            if (orders.pid_one > 1 && kill(orders.pid_one, SIGCHLD) < 0) /* it cannot see that */
+                _exit(orders.statuses[status]);
+        } else if (pid == orders.pid_one) {
+            if (!ended && !orders.child)
+                _exit(orders.statuses[status]);
+            say("PID 1 of the namespace has died, and everything in it");
+            _exit(128 + SIGKILL);
         }
     }
     if (adviser && deaths)
@@ -170,24 +179,31 @@ static void finish(void)
             break;
         nanosleep(&TENTH, 0);
     }
-    _exit(orders.child ? 128 + SIGKILL : orders.statuses[status]);
+    _exit(orders.child && !orders.pid_one ? 128 + SIGKILL : orders.statuses[status]);
 }
 
 static void act_on(const siginfo_t *info)
 {
-    int plan = orders.plan[info->si_signo], signum = plan & SIGNAL;
+    int plan = orders.plan[info->si_signo], signum = plan & SIGNAL, to;
     char line[80];
 
+    if (info->si_signo == SIGCHLD && orders.pid_one == 1 && getpgid(orders.child) == -ESRCH) {
+        orders.child = 0;
+        if (adviser)
+            kill(adviser, SIGCHLD);
+        return;
+    }
+    to = orders.pid_one > 1 ? orders.pid_one : orders.child;
     if (plan & IF_SENT && info->si_code > 0)
         return;
     if (plan & STOPS) {
         stop = signum;
         orders.flags &= ~PAUSES;
     }
-    if (orders.child) {
-        if (plan & OR_TERM && ignores(orders.child, signum))
+    if (to) {
+        if (plan & OR_TERM && ignores(to, signum))
             signum = SIGTERM;
-        if (signum && kill(orders.child, signum) == -EPERM) {
+        if (signum && kill(to, signum) == -EPERM) {
             put(put_number(put(line, "cannot forward signal "), signum), " to the command: Operation not permitted");
             say(line);
         }
@@ -218,14 +234,14 @@ __attribute__((noreturn)) static void wait_for_the_end(void)
 
     for (;;) {
         int left = reap(), got;
-        if (left == -ECHILD && orders.child)
+        if (left == -ECHILD && orders.child && orders.pid_one != 1)
             _exit(CANNOT_LOAD); /* the kernel has reaped: somebody has made it ignore SIGCHLD */
-        if (!orders.child && !(orders.flags & PAUSES)) {
+        if (!orders.child && !(orders.flags & PAUSES) && orders.pid_one <= 1) {
             if (adviser && each_child(is_leftover) == 0)
                 kill(adviser, SIGKILL); /* when it is reaped, nobody is left */
             if (advice == 0 && left == 0)
                 send(SIGKILL, 0); /* who is there still cannot be seen, or cannot be killed */
-            if (left == -ECHILD || orders.flags & LEAVES || advice == 0)
+            if (left == -ECHILD || advice == 0)
                 _exit(orders.statuses[status]);
             if (advice > 0)
                 replace_adviser();

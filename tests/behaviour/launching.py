@@ -25,6 +25,7 @@ from tests.harness import (
     Started,
     all_pids,
     children_of,
+    is_pid_one,
     missing,
     need,
     started,
@@ -76,22 +77,23 @@ def run(script: str, *, init: list[str] | None = None, **popen: Any) -> tuple[in
 
 def command_of(run: Started) -> int:
     """The command's PID as this process sees it, once its exec has happened."""
-    inner = run.main_child()
+    return wait_until(lambda: command_below(run.pid), "the command")
 
-    def command() -> int:
-        for pid in children_of(inner):
-            if b"pyinit" not in _words_of(pid):
-                return pid
-        return 0
 
-    return wait_until(command, "the command")
+def command_below(launcher: int) -> int:
+    """The command of a launcher as this process sees it; 0: its exec has not happened yet."""
+    before = _words_of(launcher)  # those of its copies too, until their exec
+    for pid in children_of(launcher):
+        if not is_pid_one(pid) and _words_of(pid) not in (before, b""):
+            return pid
+    return 0
 
 
 def _words_of(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
-        return b"pyinit"
+        return b""
 
 
 def namespace_of(pid: int | str, name: str = "pid") -> str:

@@ -22,6 +22,7 @@ from tests.harness import (
     UNSHARE,
     Family,
     children_of,
+    is_pid_one,
     need,
     settled,
     state_of,
@@ -206,7 +207,7 @@ def reporting_job(front: str) -> Iterator[tuple[Shell, int]]:
 
 
 def job_is_known(pyinit: int) -> None:
-    """Wait until a pyinit, and with -n its inner, knows that the command runs; before, it stops by itself."""
+    """Wait until a pyinit, and with -n PID 1, knows that the command runs; before, it stops by itself."""
     for pid in (pyinit, *(child for child in children_of(pyinit) if status_of(child).get("Name") == "pyinit")):
         settled(pid)
 
@@ -252,14 +253,14 @@ def _spawned(
 
 
 def command_of(pyinit: int) -> int:
-    """The PID of what a pyinit runs: a child, with --pid-namespace a grandchild; 0: not yet, or it is no pyinit."""
+    """The PID of what a pyinit runs; 0: not yet, or it is no pyinit."""
     pid = pyinit
     while status_of(pid).get("Name") == "pyinit":
-        children = children_of(pid)
+        children = [child for child in children_of(pid) if not is_pid_one(child)]
         if not children:
             return 0
         pid = children[0]
-    # Looked at again: when the command of a program that launches itself begins, pyinit is an interpreter that starts.
+    # Looked at last: when the command of a program that launches itself begins, pyinit is an interpreter that starts.
     return pid if pid != pyinit and status_of(pyinit).get("Name") == "pyinit" else 0
 
 

@@ -16,6 +16,7 @@ from tests.harness import (
     children_of,
     is_adviser,
     need_root,
+    pid_one_below,
     started,
     state_of,
     status_of,
@@ -64,7 +65,7 @@ def up(run: Started, count: int = 1) -> None:
 
 def in_drain(run: Started, place: Place) -> int:
     """Wait until pyinit, whose main child had one child, has that one alone; pyinit's PID."""
-    pid = run.main_child() if place == "launcher" else run.pid
+    pid = pid_one_below(run.pid) if place == "launcher" else run.pid
 
     # Who is exiting has no words any more, and its child perhaps no new parent yet.
     def words_of_those_left() -> list[bytes]:

@@ -1,5 +1,6 @@
 """--pid-namespace: what the command sees of its namespace, what is seen of it outside, statuses and signals."""
 
+import functools
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ from tests.behaviour.launching import (
     LAUNCHER,
     NOBODY,
     TELL,
+    command_below,
     command_of,
     in_mount_namespace,
     launched,
@@ -25,14 +27,14 @@ from tests.behaviour.launching import (
     run,
     somebody,
 )
-from tests.harness import BASE_PYTHON, PYINIT, children_of, need_root, started, status_of, wait_until
+from tests.harness import BASE_PYTHON, PYINIT, children_of, need_root, pid_one_below, started, status_of, wait_until
 
 DEADLY = [s for s in CATCHABLE if s not in (17, 18, 20, 21, 22, 23, 28)]  # CHLD, CONT, TSTP, TTIN, TTOU, URG, WINCH
 
 
 def test_the_command_is_alone_with_pid_1_in_a_proc_of_its_own(launcher: list[str]) -> None:
     status, output = run('cd /proc; echo $$ $PPID [0-9]*; read name <1/comm; echo $name; echo "end"', init=launcher)
-    assert output.decode().split("\n") == ["2 1 1 2", "pyinit", "end", ""]
+    assert output.decode().split("\n") == ["2 0 1 2", "pyinit", "end", ""]
     assert status == 0
 
 
@@ -214,28 +216,6 @@ def test_a_signal_at_any_moment_of_the_start_ends_what_was_started() -> None:
         assert set(pool.map(outcome, [n * 0.0005 for n in range(120)])) == {128 + signal.SIGTERM}
 
 
-@pytest.mark.parametrize("signum", [signal.SIGIO, signal.SIGCHLD])
-def test_a_signal_of_the_launchers_own_kind_is_forwarded_however_early(signum: int) -> None:
-    """SIGIO tells of the inner's messages: it must not swallow one that somebody sends while that is pending.
-
-    The launcher is stopped as soon as it has forked, so that the messages are waiting when the signal comes. The last
-    signal number comes last everywhere.
-    """
-    for _ in range(5):
-        with launched(*TELL) as process:
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-            while not children.read_bytes():
-                pass  # wait_until sleeps too long
-            process.send(signal.SIGSTOP)
-            assert next_number(process) == 0
-            for sent in (signum, signal.SIGRTMAX, signal.SIGCONT):
-                process.send(sent)
-            came = set()
-            while signal.SIGRTMAX not in came:
-                came.add(next_number(process))
-            assert came == {signum, signal.SIGCONT, signal.SIGRTMAX}
-
-
 def test_a_shell_inside_does_not_swallow_sigterm(launcher: list[str]) -> None:
     with launched("sh", "-c", "echo up; sleep 1000; true", init=launcher) as process:
         assert next_line(process) == b"up"
@@ -248,8 +228,8 @@ def test_orphans_are_reaped_and_what_the_command_leaves_is_ended(launcher: list[
     with launched("sh", "-c", script, init=launcher, stdin=subprocess.PIPE) as process:
         while next_line(process) != b"up":
             pass
-        inner = process.main_child()
-        wait_until(lambda: len(children_of(inner)) == 1, "PID 1 to reap its orphans")
+        inner = pid_one_below(process.pid)
+        wait_until(lambda: len(children_of(inner)) == 0, "PID 1 to reap its orphans")
         assert process.process.stdin is not None
         process.process.stdin.close()
         assert process.wait() == 1
@@ -258,8 +238,7 @@ def test_orphans_are_reaped_and_what_the_command_leaves_is_ended(launcher: list[
 
 def test_pause_holds_a_namespace_with_no_command_in_it() -> None:
     with started("--pause", init=LAUNCHER) as process:
-        inner = wait_until(lambda: children_of(process.pid), "PID 1 of the namespace", deadline=5)[0]
-        assert status_of(inner)["NSpid"].split()[-1] == "1"
+        inner = pid_one_below(process.pid)
         assert namespace_of(inner) != namespace_of("self")
         process.send(signal.SIGTERM)
         assert process.wait() == 0
@@ -278,8 +257,8 @@ def test_three_deep_the_status_and_the_signals_pass_through(launcher: list[str])
     with launched(*pyinit, "--", *pyinit, "--", "sh", "-c", script, init=launcher) as process:
         assert next_line(process) == b"up"
         pid = process.pid
-        for _ in range(6):  # a launcher, its inner; three times; the last one's child is the command
-            pid = children_of(pid)[0]
+        for _ in range(3):
+            pid = wait_until(functools.partial(command_below, pid), "the command")
         assert len(status_of(pid)["NSpid"].split()) == len(status_of(os.getpid())["NSpid"].split()) + 3
         process.send(signal.SIGUSR1)
         assert process.wait() == 42

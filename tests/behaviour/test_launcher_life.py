@@ -20,9 +20,10 @@ from tests.behaviour.launching import (
     next_line,
     next_number,
 )
-from tests.harness import children_of, settled, started, state_of, wait_until
+from tests.harness import children_of, pid_one_below, settled, started, state_of, wait_until
 
 KILLS = 500
+PID_1_KILLS, LATEST = 200, 0.03  # seconds
 CLOSED = "exec 0<&- 1>&- 2>&-"
 
 
@@ -74,6 +75,26 @@ def test_sigkill_at_any_moment_of_the_start_leaves_nothing_inside() -> None:
         kill_launchers(script, [last * n / (KILLS - 100) for n in range(batch, KILLS - 100, 5)])
 
 
+def test_pid_1_killed_at_any_moment_of_the_start_leaves_nothing_inside() -> None:
+    """One line says what has happened, and the status is 137."""
+    with started("1000", init=["sleep"]) as run:  # it lends its marker to the launchers
+        name, _, value = run.marker.partition("=")
+
+        def kill(moment: float) -> tuple[int, bytes]:
+            words = [*LAUNCHER, "--", "sh", "-c", f"{CLOSED}; setsid sleep 1000 & sleep 1000"]
+            env = {**os.environ, name: value}
+            with subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+                first = wait_until(lambda: children_of(process.pid), "PID 1")[0]
+                time.sleep(moment)  # not a wait for anything: it is where in its life it is killed
+                os.kill(first, signal.SIGKILL)
+                return process.wait(20), process.communicate()[1]
+
+        with ThreadPoolExecutor(4) as pool:
+            ends = set(pool.map(kill, [LATEST * n / PID_1_KILLS for n in range(PID_1_KILLS)]))
+        wait_until(lambda: run.alive() == [run.pid], "the end of all that was inside", 20)
+    assert ends == {(137, b"pyinit: PID 1 of the namespace has died, and everything in it\n")}
+
+
 def test_sigkill_at_any_moment_of_the_end_leaves_nothing_inside() -> None:
     script = f"{CLOSED}; trap '' TERM; sleep 1000 & sleep 0.0$(($$ % 3)); exit 3"
     took = seconds_of_a_run()
@@ -105,8 +126,7 @@ def test_sigkill_to_the_outermost_of_three_launchers_ends_all_inside(launcher: l
 def test_sigkill_to_a_launcher_inside_another_is_the_status_of_the_outer(launcher: list[str]) -> None:
     with launched(*launcher[-2:], "--", "sh", "-c", "echo up; sleep 1000", init=launcher) as process:
         assert next_line(process) == b"up"
-        (inner,) = children_of(process.pid)
-        (second,) = children_of(inner)
+        second = command_of(process)
         os.kill(second, signal.SIGKILL)
         assert process.wait() == 128 + signal.SIGKILL
         wait_until(lambda: not process.alive(), "the end of all inside", 20)
@@ -116,9 +136,28 @@ def test_the_inner_killed_gives_137_and_ends_all_inside(launcher: list[str]) -> 
     script = "(trap '' HUP INT TERM; exec setsid sleep 1000) & echo up; sleep 1000"
     with launched("sh", "-c", script, init=launcher) as process:
         assert next_line(process) == b"up"
-        os.kill(process.main_child(), signal.SIGKILL)
+        os.kill(pid_one_below(process.pid), signal.SIGKILL)
         assert process.wait() == 137
         wait_until(lambda: not process.alive(), "the end of all inside", 20)
+
+
+@pytest.mark.parametrize("option", ["-t1", "-v"])  # in C, and in Python
+@pytest.mark.parametrize("other", ["sleep 1000", "(sleep 0.05; exit 1)"])
+def test_a_child_that_the_launcher_was_started_with_is_not_taken_for_pid_1(option: str, other: str) -> None:
+    """It is neither waited for nor signalled: what the launcher ends is its namespace."""
+    script = f'{other} <&- >&- 2>&- & echo $!; exec "$@"'
+    words = ["sh", "-c", "sleep 0.2; echo up; read line; exit 3"]
+    with started(
+        *words, init=["sh", "-c", script, "sh", *LAUNCHER, option, "--"], stdin=-1, stdout=-1, stderr=-1
+    ) as run:
+        child = int(run.line())
+        assert run.line() == b"up\n"
+        run.close_stdin()
+        assert run.wait() == 3
+        assert run.process.stderr is not None
+        assert b"died" not in run.process.stderr.read()
+        if other == "sleep 1000":
+            assert state_of(child) == "S"
 
 
 def test_no_signal_from_inside_ends_pid_1() -> None:
@@ -185,11 +224,10 @@ def test_the_inner_of_the_launcher_that_rests_for_the_second_time_drains_all_the
     script = "(trap 'echo told; exit' TERM; echo up; while :; do sleep 0.02; done) & read -r _; exit 7"
     with launched("sh", "-c", script, options=["-a"], stdin=subprocess.PIPE) as run:
         assert next_line(run) == b"up"
-        inner = run.main_child()
+        inner, command = pid_one_below(run.pid), command_of(run)
         settled(inner)
-        (command,) = children_of(inner)
         run.close_stdin()
-        wait_until(lambda: command not in children_of(inner), "the command's end")
+        wait_until(lambda: command not in children_of(run.pid), "the command's end")
         settled(inner)
         run.send(signal.SIGTERM)
         assert next_line(run) == b"told"
@@ -202,7 +240,7 @@ def test_neither_pid_1_nor_the_launcher_holds_what_the_caller_had_open(tmp_path:
         command = command_of(process)
         assert os.readlink(f"/proc/{command}/fd/{held}") == str(tmp_path / "file")
         assert os.readlink(f"/proc/{command}/cwd") == str(tmp_path)
-        for pid in (process.pid, process.main_child()):
+        for pid in (process.pid, pid_one_below(process.pid)):
             wait_until(lambda pid=pid: os.readlink(f"/proc/{pid}/cwd") == "/")  # type: ignore[misc]
             wait_until(lambda pid=pid: str(tmp_path / "file") not in open_files(pid))  # type: ignore[misc]
             assert Path(f"/proc/{pid}/comm").read_text() == "pyinit\n"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.behaviour.launching import LAUNCHER, TELL, command_of, launched, next_line, next_number
-from tests.harness import PYINIT, Started, children_of, fill, status_of, wait_until
+from tests.harness import PYINIT, Started, children_of, fill, pid_one_below, status_of, wait_until
 
 
 @pytest.fixture(params=["plain", "namespace"])
@@ -89,7 +89,7 @@ def test_it_is_written_before_the_end_and_after_the_exec(init: list[str]) -> Non
 def test_an_inner_that_is_killed_is_reported_as_the_exit_code() -> None:
     with reported("sleep", "1000", init=LAUNCHER) as (process, reader):
         assert b"child-pid" in os.read(reader, 1000)
-        os.kill(process.main_child(), signal.SIGKILL)
+        os.kill(pid_one_below(process.pid), signal.SIGKILL)
         assert process.wait() == 137
         assert documents(reader) == [{"exit-code": 137}]
 

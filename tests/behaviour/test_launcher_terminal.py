@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 
 import pytest
 
@@ -19,7 +18,7 @@ from tests.behaviour.shell import (
     signals_until_the_barrier,
     terminal,
 )
-from tests.harness import children_of, need, need_root, started, state_of, wait_until
+from tests.harness import children_of, need, need_root, pid_one_below, state_of, wait_until
 
 BASH_INSIDE = ["bash", "--norc", "--noprofile", "-i"]
 
@@ -34,24 +33,6 @@ def test_a_suspended_one_that_is_killed_leaves_nothing(sh: Shell) -> None:
     sh.leave()
 
 
-def test_ctrl_z_suspends_the_job_of_a_command_whose_end_is_no_news_yet(sh: Shell) -> None:
-    """While the launcher looks whether there is any, the command ends and Ctrl-Z comes, and that it takes first."""
-    need("strace")
-    sh.enter("pyinit -n -t 1000 sh -c 'trap \"\" TERM; sleep 1000 & read -r _; echo main ends'")
-    launcher = sh.pyinit()
-    command = command_of(launcher)
-    slowly = ["-e", "trace=recvmsg", "-e", "inject=recvmsg:delay_exit=1000000:when=1"]
-    with started("-o", "/dev/null", *slowly, "-p", str(launcher), init=["strace"], stderr=subprocess.PIPE) as tracer:
-        assert tracer.process.stderr is not None
-        assert b"attached" in tracer.process.stderr.readline()
-        os.kill(launcher, signal.SIGURG)
-        wait_until(lambda: state_of(launcher) == "t", "the launcher to look")
-        sh.enter("")
-        wait_until(lambda: not state_of(command), "the command's end")
-        sh.type(CTRL_Z)
-        assert "Stopped" in sh.prompt()
-
-
 @pytest.mark.parametrize(("key", "name"), [(CTRL_C, "SIGINT"), (CTRL_BACKSLASH, "SIGQUIT")])
 def test_a_key_reaches_the_command_once(key: str, name: str) -> None:
     with terminal(*LAUNCHER, *reporter()) as run:
@@ -61,6 +42,13 @@ def test_a_key_reaches_the_command_once(key: str, name: str) -> None:
             run.type(key)
             run.see(f"got {name}\r\n")
             assert signals_until_the_barrier(run, run.pid) == []
+
+
+def test_with_g_a_signal_reaches_what_the_command_has_started() -> None:
+    with terminal(*LAUNCHER, "-g", "sh", "-c", "trap 'exit 5' TERM; sleep 1000 & echo up; wait; wait") as run:
+        run.see("up")
+        os.kill(run.pid, signal.SIGTERM)
+        assert run.wait() == 5
 
 
 def test_a_window_size_reaches_the_command_once() -> None:
@@ -125,8 +113,7 @@ def test_the_terminal_comes_back_from_an_inner_that_was_killed(sh: Shell) -> Non
     sh.start("sh -c 'pyinit -n cat; read line; echo script: $line'")
     sh.echoes("hello")
     script = wait_until(lambda: [pid for pid in children_of(sh.pid) if state_of(pid) != "Z"], "the script")[0]
-    (inner,) = children_of(sh.pyinit(script))
-    os.kill(inner, signal.SIGKILL)
+    os.kill(pid_one_below(sh.pyinit(script)), signal.SIGKILL)
     wait_until(lambda: not children_of(script), "the end of the launcher")
     sh.enter("mine")
     sh.see("script: mine\r\n")

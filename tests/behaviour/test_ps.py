@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.launching import NOBODY, TELL, launched, next_line
+from tests.behaviour.launching import NOBODY, TELL, command_of, launched, next_line
 from tests.behaviour.looking import PS, as_pid_1, effects, look, pid_1_of, problems, run_ps
 from tests.behaviour.programs import compiled
 from tests.behaviour.shell import terminal
@@ -19,6 +19,7 @@ from tests.harness import (
     children_of,
     need,
     need_root,
+    pid_one_below,
     settled,
     started,
     status_of,
@@ -69,8 +70,7 @@ def test_each_process_is_shown_with_its_pid_on_both_sides() -> None:
     need_root()
     with launched("sh", "-c", "echo $$; exec sleep 1000") as run:
         inside = int(next_line(run))
-        inner = run.main_child()
-        command = wait_until(lambda: children_of(inner))[0]
+        inner, command = pid_one_below(run.pid), command_of(run)
         wait_until(lambda: status_of(command)["Name"] == "sleep", "sleep")
         shown = {process["pids"][-1]: process["pids"] for process in look(command)["processes"]}
         assert shown == {1: [inner, 1], inside: [command, inside]}
@@ -110,9 +110,15 @@ def test_all_namespaces_are_those_of_lsns_with_as_many_processes() -> None:
 
 def lsns() -> dict[str, int]:
     """The PID namespaces, and how many processes are in each, as lsns(8) has it."""
-    words = ["lsns", "-t", "pid", "-n", "-o", "NS,NPROCS"]
-    lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    lines = wait_until(listed, "an lsns that no process ends under").splitlines()
     return {f"pid:[{name}]": int(count) for name, count in map(str.split, lines)}
+
+
+def listed() -> str:
+    """What lsns(8) prints; nothing if it fails, as it does when a process ends meanwhile."""
+    words = ["lsns", "-t", "pid", "-n", "-o", "NS,NPROCS"]
+    run = subprocess.run(words, capture_output=True, text=True, check=False)
+    return "" if run.returncode else run.stdout
 
 
 def counted() -> dict[str, int]:

@@ -22,6 +22,7 @@ from tests.harness import (
     missing,
     need,
     need_root,
+    pid_one_below,
     started,
     status_of,
     wait_until,
@@ -84,7 +85,7 @@ def test_it_waits_in_c_with_pause_and_with_a_parent_death_signal(mode: Mode) -> 
 def test_both_processes_of_the_launcher_wait_in_c() -> None:
     with launched("sleep", "1000") as run:
         rests(run.pid)
-        (inner,) = children_of(run.pid)
+        inner = pid_one_below(run.pid)
         rests(inner)
         run.send(signal.SIGUSR1)
         assert run.wait() == 138
@@ -93,7 +94,7 @@ def test_both_processes_of_the_launcher_wait_in_c() -> None:
 def test_at_rest_the_namespace_dies_with_its_launcher() -> None:
     with launched("sleep", "1000") as run:
         rests(run.pid)
-        (inner,) = children_of(run.pid)
+        inner = pid_one_below(run.pid)
         rests(inner)
         run.send(signal.SIGKILL)
         wait_until(lambda: not run.alive(), "the end of the namespace")

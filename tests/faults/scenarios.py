@@ -31,6 +31,7 @@ NEVER_FAILS = {
     "exit_group",
     "getegid",
     "geteuid",
+    "getpgid",
     "getpgrp",
     "getpid",
     "getppid",

@@ -200,6 +200,20 @@ def supervise(pid: int, listener: int, supervisor: Supervisor) -> None:
             pass  # ENOENT, as above
 
 
+def leftovers() -> list[str]:
+    """The children that the kernel does not end within a second, as it ends a namespace whose launcher has ended."""
+    end = time.monotonic() + 1
+    while True:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return []
+        if time.monotonic() > end:
+            return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        time.sleep(0.01)
+
+
 def main(words: list[str]) -> int:
     """Run the command; its exit status, in a shell's terms."""
     options, command = words[: words.index("--")], words[words.index("--") + 1 :]
@@ -213,7 +227,7 @@ def main(words: list[str]) -> int:
     supervisor = Supervisor(Path(options[0]), fault)
     supervise(pid, listener_of(pid, number), supervisor)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    for left in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+    for left in leftovers():
         print("left", Path(f"/proc/{left}/comm").read_text().strip(), left, file=supervisor.calls)
         os.kill(int(left), signal.SIGKILL)
     supervisor.calls.close()

@@ -1,0 +1,319 @@
+"""-n: a PID namespace for the command. After unshare(2) every child of this process is born in it.
+
+The first child is PID 1 of the namespace. The second is the command.
+
+    the launcher  stays outside. The command is its child: it gets the exit status and, under a terminal, the stops. It
+                  passes every signal on to PID 1.
+    PID 1         does the rest, as without -n, and applies the options. The command is not its child: the launcher
+                  sends it SIGCHLD when the command has ended. It has a session of its own.
+
+Both become the C program if they can. If the launcher dies, the kernel kills PID 1, and with it everything inside. The
+zombie of PID 1 goes when whoever adopts the command outside has reaped it. cli imports this only for -n. See
+pid_namespaces(7), user_namespaces(7).
+"""
+
+import _ctypes  # noqa: F401  # kernel calls mount(2) by it
+import _signal
+import errno
+import posix
+
+from . import log
+from .command import Caller, CommandError, close, close_status_fd, error_in, fork, read_report
+from .init import Init, report
+from .kernel import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, mount, prctl, unshare
+from .privileges import Privileges
+from .reaper import Reaper
+from .receivers import Receivers
+from .request import OWN_ERROR, Options
+from .stop import Stop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from .native import Told
+
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000  # <linux/sched.h>
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_SLAVE = 0x2, 0x4, 0x8, 0x4000, 0x80000  # <linux/mount.h>
+COMMAND = 2  # the command's PID in its namespace
+READY = b"0"  # what PID 1 reports
+KILLED = 128 + _signal.SIGKILL
+DIED = "PID 1 of the namespace has died, and everything in it"
+
+HINTS = {
+    errno.EPERM: "allow user namespaces, or CAP_SYS_ADMIN (docker run --cap-add SYS_ADMIN)",
+    errno.EACCES: "a security module forbids it (AppArmor: docker run --security-opt apparmor=unconfined)",
+    errno.ENOSPC: "the limit on namespaces or on their nesting is reached: raise {limits}",
+    errno.EINVAL: "this kernel was built without it",
+    errno.ENOSYS: "this kernel was built without it",
+}
+ROOT_HINT = "/ is no mount point here, as in a chroot: bind-mount it onto itself first"
+PROC_HINT = "this container masks parts of /proc: allow a new one (docker run --security-opt systempaths=unconfined)"
+
+
+class StepError(CommandError):
+    """A step of the isolation that the kernel or a container forbids: nothing is started then."""
+
+    def __init__(self, step: str, error: OSError, hint: str = "", limits: str = "") -> None:
+        code = errno.errorcode.get(error.errno or 0, "?")
+        hint = hint or HINTS.get(error.errno or 0, "see the kernel's log").format(limits=limits)
+        super().__init__(OWN_ERROR, f"--pid-namespace: {step}: {error.strerror} ({code}): {hint} (exit {OWN_ERROR})")
+
+
+def run(options: "Options", caller: Caller, launched: "Told | None" = None) -> "NoReturn":
+    """Run the command that `options` name in a PID namespace of its own, and exit with its status; CommandError."""
+    assert launched is None  # launch() refuses -n
+    if options.parent_death_signal:
+        from .parentage import set_parent_death_signal
+
+        set_parent_death_signal(options.parent_death_signal)
+    Launcher(options, caller, unshare_pid()).run()
+
+
+class Launcher(Init):
+    """The process outside. `privileges` are those before a user namespace was made, if there is one."""
+
+    def __init__(self, options: "Options", caller: Caller, privileges: Privileges | None) -> None:
+        own = Options(
+            command=options.command,
+            remapped=options.remapped,
+            verbosity=options.verbosity,
+            status_fd=options.status_fd,
+        )
+        super().__init__(own, caller)
+        self.inner_options = options.but(status_fd=-1, remapped=frozenset())
+        self.privileges = privileges
+
+    def start(self) -> None:
+        """Start PID 1, which mounts a new /proc, and the command, which mounts one too; CommandError."""
+        try:
+            self.go_reader, self.go_writer = posix.pipe2(posix.O_CLOEXEC)
+        except OSError as error:
+            raise CommandError(OWN_ERROR, f"cannot make a pipe: {error.strerror}") from None
+        self.pid_one, report_end = fork(self.be_pid_one)
+        said = b""
+        try:
+            said = read_report(report_end)
+            if said != READY:
+                raise error_in(said) if said else CommandError(KILLED, DIED)
+            if not self.inner_options.pause:
+                super().start()
+        except CommandError:
+            if not posix.waitpid(self.pid_one, posix.WNOHANG)[0]:
+                posix.kill(self.pid_one, _signal.SIGKILL)
+                posix.waitpid(self.pid_one, 0)
+            elif said == READY:
+                raise CommandError(KILLED, DIED) from None
+            raise
+        close(self.go_writer)
+        close(self.go_reader)
+
+    def be_pid_one(self, report_fd: int) -> "NoReturn":
+        """In the child: be PID 1."""
+        close(self.go_writer)
+        posix.setsid()
+        while _signal.sigtimedwait(_signal.valid_signals(), 0):
+            pass  # came to the process group before; the launcher has got it too
+        self.enter()
+        try:
+            prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
+        except OSError as error:
+            raise StepError("prctl(PR_SET_PDEATHSIG)", error, "a seccomp filter forbids it") from None
+        posix.write(report_fd, READY)  # EPIPE: the launcher died before that call
+        close(report_fd)
+        log.survived(posix.read, self.go_reader, 1)  # no child of PID 1 takes the command's PID
+        close(self.go_reader)
+        close_status_fd(self.status_fd)
+        PidOne(self.inner_options, self.caller).run()
+
+    def be_command(self, report_fd: int) -> "NoReturn":
+        """In the child: exec the command."""
+        posix.write(self.go_writer, READY)
+        super().be_command(report_fd)
+
+    def enter(self) -> None:
+        """In a child: have a /proc of the namespace, and no more privileges than outside; StepError."""
+        isolate()
+        if self.privileges is not None:
+            self.privileges.restore()
+
+    def started(self) -> None:
+        """The command's exec has happened."""
+        pid = self.child.pid
+        log.info(f"{self.options.command[0]} runs as PID {COMMAND} in its namespace, PID {pid} in this one")
+        if self.status_fd >= 0:
+            try:
+                namespace = f', "pid-namespace": {posix.stat("/proc/self/ns/pid_for_children").st_ino}'
+            except OSError:  # /proc is missing outside
+                namespace = ""
+            report(self.status_fd, f'{{"child-pid": {pid}{namespace}}}')
+
+    def prepare(self) -> None:
+        """What the launcher needs. Without job control, if that cannot be imported any more."""
+        self.stop = Stop()
+        self.receivers = ToPidOne(self)
+        self.reaper = BothChildren(self)
+        log.survived(self.start_job)
+
+    def ask_to_stop(self, signum: int) -> None:
+        """A stop signal has come in: after the command's end PID 1 gets it here."""
+        if not self.child.pid:
+            self.signal_pid_one(signum)
+
+    def signal_pid_one(self, signum: int) -> None:
+        """Send `signum` to PID 1."""
+        if self.pid_one:
+            try:
+                posix.kill(self.pid_one, signum)
+            except OSError as error:  # EPERM
+                log.warning(f"cannot forward signal {signum} to PID {self.pid_one}: {error.strerror}")
+
+    def ended(self, wait_status: int) -> None:
+        """The command has been reaped, which PID 1 cannot see; it gets SIGCHLD for that."""
+        super().ended(wait_status)
+        try:
+            if self.pid_one:
+                posix.kill(self.pid_one, _signal.SIGCHLD)
+        except OSError as error:
+            log.warning(f"cannot send SIGCHLD to PID 1 of the namespace: {error.strerror}")
+            self.exit()
+
+    def drain(self) -> None:
+        """Wait for PID 1, which drains, and pass signals on to it."""
+        while self.pid_one:
+            self.take_signal()
+
+    def pid_one_ended(self, wait_status: int) -> None:
+        """PID 1 has been reaped, and nothing of its namespace is left."""
+        self.pid_one = 0
+        if wait_status or self.child.pid:
+            log.error(DIED)
+            self.status, self.end_signal = KILLED, 0
+
+
+class ToPidOne(Receivers):
+    """In the launcher: PID 1 of the namespace gets every signal, and applies the options."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        super().__init__("child", launcher.child, share_group=launcher.caller.terminal is not None)
+        self.launcher = launcher
+
+    def heeded(self, signum: int) -> int:
+        """The signal itself."""
+        return signum
+
+    def signal(self, signum: int) -> None:
+        """Send `signum` to PID 1."""
+        self.launcher.signal_pid_one(signum)
+
+    def signal_descendants(self, *signums: int) -> None:
+        """Send the signals to PID 1."""
+        for signum in signums:
+            self.signal(signum)
+
+
+class BothChildren(Reaper):
+    """In the launcher: reaps PID 1 and the command, and children that the launcher was started with."""
+
+    def __init__(self, launcher: Launcher) -> None:
+        super().__init__(launcher.child, launcher.child_changed, watches=launcher.caller.terminal is not None)
+        self.launcher = launcher
+        self.tells = True
+
+    def tell_of_orphan(self, pid: int, wait_status: int) -> None:
+        """If it is PID 1, that has ended."""
+        if pid == self.launcher.pid_one:
+            self.launcher.pid_one_ended(wait_status)
+
+
+class PidOne(Init):
+    """PID 1 of the namespace. It treats the command as its main child, but the launcher says when that has ended."""
+
+    pid_one = 1
+
+    def __init__(self, options: "Options", caller: Caller) -> None:
+        super().__init__(options, caller)
+        self.shares_group = caller.terminal is not None
+        if caller.terminal:  # not stdin
+            close(caller.terminal)
+        caller.terminal = None
+
+    def start(self) -> None:
+        """The launcher starts the command. Under a terminal their process group is outside: it is 0 here."""
+        self.child.pid = COMMAND
+        self.child.group = 0 if self.shares_group else COMMAND
+
+    def prepare(self) -> None:
+        """What PID 1 needs, and import it."""
+        from . import processes
+
+        super().prepare()
+        self.receivers.share_group = self.shares_group
+        processes.set_root(COMMAND)
+
+    def next_signal(self, deadline: float | None) -> "_signal.struct_siginfo | None":
+        """The next signal; None for the `deadline`, and for a SIGCHLD that says that the command has ended."""
+        siginfo = super().next_signal(deadline)
+        if siginfo is not None and siginfo.si_signo == _signal.SIGCHLD and self.child.pid:
+            try:
+                posix.getpgid(self.child.pid)
+            except ProcessLookupError:
+                from . import processes
+
+                self.child.pid = 0
+                processes.set_root(0)
+                return None
+        return siginfo
+
+
+def unshare_pid() -> Privileges | None:
+    """Have the next child be PID 1 of a new namespace; StepError.
+
+    Where that takes a new user namespace, for want of privileges, return those that were there before.
+    """
+    try:
+        unshare(CLONE_NEWPID)
+        return None
+    except OSError as error:
+        if error.errno != errno.EPERM:
+            raise StepError("unshare(CLONE_NEWPID)", error, limits="user.max_pid_namespaces") from None
+    try:
+        privileges = Privileges()
+    except OSError as error:
+        raise StepError("read /proc/self/status", error, "mount /proc first") from None
+    uid, gid = posix.geteuid(), posix.getegid()
+    try:
+        unshare(CLONE_NEWUSER | CLONE_NEWPID)
+    except OSError as error:
+        limits = "user.max_user_namespaces or user.max_pid_namespaces"
+        raise StepError("unshare(CLONE_NEWUSER | CLONE_NEWPID)", error, limits=limits) from None
+    try:
+        # /proc/self is root's if the interpreter's file holds capabilities; see PR_SET_DUMPABLE in prctl(2).
+        prctl(PR_SET_DUMPABLE, 1)
+    except OSError:
+        pass
+    # Without CAP_SETGID outside, a group may be mapped only where setgroups(2) is denied.
+    for name, content in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        try:
+            fd = posix.open(f"/proc/self/{name}", posix.O_WRONLY | posix.O_CLOEXEC)
+            posix.write(fd, content.encode())
+            posix.close(fd)
+        except OSError as error:
+            raise StepError(f"write to /proc/self/{name}", error) from None
+    return privileges
+
+
+def isolate() -> None:
+    """Mount a /proc of the new PID namespace, in a mount namespace of its own; StepError."""
+    try:
+        unshare(CLONE_NEWNS)
+    except OSError as error:
+        raise StepError("unshare(CLONE_NEWNS)", error, limits="user.max_mnt_namespaces") from None
+    try:
+        mount(b"none", b"/", b"none", MS_REC | MS_SLAVE)
+    except OSError as error:
+        raise StepError("mount(MS_SLAVE) on /", error, ROOT_HINT if error.errno == errno.EINVAL else "") from None
+    try:
+        mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    except OSError as error:
+        raise StepError("mount a new /proc", error, PROC_HINT if error.errno == errno.EPERM else "") from None
