@@ -1,6 +1,6 @@
-"""System calls that Python has no function for: prctl(2), mount(2), capget(2), and before 3.12 unshare(2).
+"""System calls that Python has no function for: prctl(2), mount(2), capset(2), and before 3.12 unshare(2).
 
-Called by parentage, where pyinit is not PID 1, and by launcher and privileges.
+Called by parentage, where pyinit is not PID 1, and by namespace and privileges.
 """
 
 import posix
@@ -10,12 +10,9 @@ from . import __path__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import ctypes
     from collections.abc import Callable
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36  # <linux/prctl.h>
-
-_library: "ctypes.CDLL | None" = None
 
 
 def prctl(option: int, argument: int = 0) -> int:
@@ -23,7 +20,7 @@ def prctl(option: int, argument: int = 0) -> int:
 
     python-prctl is the cheaper one to load, unless ctypes is there already, as for --pid-namespace, which mounts.
     """
-    if "ctypes" not in sys.modules:
+    if "_ctypes" not in sys.modules:
         try:
             call = _python_prctl()
         except (ImportError, OSError):  # OSError: a folder that cannot be read
@@ -70,16 +67,27 @@ def mount(source: bytes, target: bytes, kind: bytes, flags: int) -> None:
     libc("mount", source, target, kind, flags, None)
 
 
-def libc(function: str, *arguments: "bytes | int | ctypes.Array[ctypes.c_char] | None") -> int:
-    """Call a function of the C library that returns an int; OSError where that is -1."""
-    global _library
-    import ctypes
+def libc(function: str, *arguments: bytes | int | None) -> int:
+    """Call a function of the C library that returns an int; OSError if that is -1.
 
-    if _library is None:
-        _library = ctypes.CDLL(None, use_errno=True)
-    words = [ctypes.c_ulong(argument) if isinstance(argument, int) else argument for argument in arguments]
-    result = int(getattr(_library, function)(*words))
+    Of ctypes this takes the C half only: its Python half takes 3 ms to import.
+    """
+    import _ctypes
+
+    class Long(_ctypes._SimpleCData):  # type: ignore[type-arg]
+        _type_ = "l"
+
+    class Int(_ctypes._SimpleCData):  # type: ignore[type-arg]
+        _type_ = "i"
+
+    class Function(_ctypes.CFuncPtr):
+        _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+        _restype_ = Int
+
+    address = _ctypes.dlsym(_ctypes.dlopen(None, 0), function)  # type: ignore[arg-type]
+    words = [Long(argument) if isinstance(argument, int) else argument for argument in arguments]
+    result = int(Function(address)(*words))
     if result == -1:
-        code = ctypes.get_errno()
+        code = _ctypes.get_errno()
         raise OSError(code, posix.strerror(code))
     return result
