@@ -23,8 +23,6 @@ ITSELF_BUT := launcher or namespace or pause or moment_of_the_start or between_t
 PYTEST = $(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
 # Two tests at once: they wait more than they work. Not those of the engines, which share one.
 AT_ONCE := -n 2 --dist worksteal
-# A few races of -n with a terminal are known and not mended yet; the closing line says what was run once more.
-ONCE_MORE := --reruns 1
 BY_THE_MOMENT := $(foreach name,stop terminal launcher_terminal job_control job_keys job_programs same_job suspend,tests/behaviour/test_$(name).py)
 SOURCES := $(wildcard pyinit/*.py pyinit/native/* pyinit/bin/* share/*/* share/*/*/*) setup.cfg pyproject.toml
 
@@ -36,9 +34,9 @@ demo: $(VENV)/pyinit
 test: $(VENV)/pyinit $(VENV)/plain $(VENV)/itself $(VENV)/tools lint
 	$(call packages,$(TEST_PACKAGES) $(SERVER_PACKAGES) $(ENGINE_PACKAGES))
 	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/plain/bin/pyinit $(PYTEST) $(PLAIN_TESTS) $(AT_ONCE)
-	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/itself/pyinit $(PYTEST) $(ITSELF_TESTS) -k "not ($(ITSELF_BUT))" $(ONCE_MORE) $(AT_ONCE)
+	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/itself/pyinit $(PYTEST) $(ITSELF_TESTS) -k "not ($(ITSELF_BUT))" $(AT_ONCE)
 	$(PYTEST) --ignore=tests/engines $(BY_THE_MOMENT:%=--ignore=%) $(AT_ONCE)
-	$(PYTEST) $(BY_THE_MOMENT) $(ONCE_MORE) $(AT_ONCE)
+	$(PYTEST) $(BY_THE_MOMENT) $(AT_ONCE)
 	$(PYTEST) tests/engines
 
 faults: $(VENV)/pyinit $(VENV)/tools

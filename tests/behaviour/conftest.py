@@ -55,9 +55,15 @@ def bash() -> Iterator[Shell]:
         yield run
 
 
-@pytest.fixture(params=["pyinit", "pyinit -n"])
-def pyinit(request: pytest.FixtureRequest) -> str:
+@pytest.fixture
+def pyinit() -> str:
     """What stands in front of a job."""
+    return "pyinit"
+
+
+@pytest.fixture(params=["pyinit", "pyinit -n"])
+def either(request: pytest.FixtureRequest) -> str:
+    """What stands in front of a job, without a PID namespace of its own and with one."""
     return str(request.param)
 
 

@@ -16,8 +16,8 @@ from tests.harness import PYTHON
 
 
 @pytest.mark.parametrize("script", ["sh", "bash"])
-def test_ctrl_c_ends_the_script_around_pyinit(bash: Shell, pyinit: str, script: str) -> None:
-    bash.enter(f"{script} -c '{pyinit} sleep 1000; echo next'")
+def test_ctrl_c_ends_the_script_around_pyinit(bash: Shell, either: str, script: str) -> None:
+    bash.enter(f"{script} -c '{either} sleep 1000; echo next'")
     bash.the("sleep")
     bash.type(CTRL_C)
     assert "next" not in bash.prompt().partition("\r\n")[2]
@@ -42,9 +42,9 @@ print(os.WIFSIGNALED(status), os.WTERMSIG(status), os.WCOREDUMP(status))
 
 @pytest.mark.parametrize(("key", "signum"), [(CTRL_C, signal.SIGINT), (CTRL_BACKSLASH, signal.SIGQUIT)])
 def test_pyinit_dies_of_a_key_as_its_command_and_leaves_no_core(
-    tmp_path: Path, pyinit: str, key: str, signum: int
+    tmp_path: Path, either: str, key: str, signum: int
 ) -> None:
-    with terminal(PYTHON, "-c", WAITS, tmp_path, *pyinit.split(), "sleep", "1000") as run:
+    with terminal(PYTHON, "-c", WAITS, tmp_path, *either.split(), "sleep", "1000") as run:
         run.the("sleep")
         run.type(key)
         run.see(rf"True {int(signum)} False\r\n")
