@@ -50,7 +50,7 @@ lint: $(VENV)/pyinit $(VENV)/tools
 
 bench: $(VENV)/pyinit $(VENV)/tools
 	$(call packages,$(TEST_PACKAGES) $(ENGINE_PACKAGES))
-	$(VENV)/bin/python -m tests.benchmarks $(BENCH_OPTIONS)
+	$(VENV)/bin/python -m bench $(BENCH_OPTIONS)
 
 # SUITES="testing stable:arm64", as debootstrap(8) knows them; TESTS="tests/unit" for less than all that needs no engine.
 matrix:

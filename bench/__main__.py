@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks`: measures what is installed, prints a table, writes JSON and a picture where told to."""
+"""`python -m bench`: measures what is installed, prints a table, writes JSON and a picture where told to."""
 
 import argparse
 import os
@@ -93,7 +93,7 @@ def _jobs(
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds and no flood of orphans: under a minute")
     parser.add_argument("--only", type=_names, default=NAMES, metavar="NAME,…", help=", ".join(NAMES))
     parser.add_argument("--rounds", type=int, help="rounds of start, reap, stop and launcher")
