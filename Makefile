@@ -29,7 +29,7 @@ SOURCES := $(wildcard pyinit/*.py pyinit/native/* pyinit/bin/* share/*/* share/*
 .PHONY: demo test faults lint bench matrix clean
 
 demo: $(VENV)/pyinit
-	@$(VENV)/bin/python -m tests.demo
+	@$(VENV)/bin/python -m tools.demo
 
 test: $(VENV)/pyinit $(VENV)/plain $(VENV)/itself $(VENV)/tools lint
 	$(call packages,$(TEST_PACKAGES) $(SERVER_PACKAGES) $(ENGINE_PACKAGES))
@@ -55,7 +55,7 @@ bench: $(VENV)/pyinit $(VENV)/tools
 # SUITES="testing stable:arm64", as debootstrap(8) knows them; TESTS="tests/unit" for less than all that needs no engine.
 matrix:
 	$(call packages,$(MATRIX_PACKAGES))
-	@TEST_PACKAGES="$(TEST_PACKAGES)" TESTS="$(TESTS)" $(PYTHON) -m tests.matrix $(SUITES)
+	@TEST_PACKAGES="$(TEST_PACKAGES)" TESTS="$(TESTS)" $(PYTHON) -m tools.matrix $(SUITES)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

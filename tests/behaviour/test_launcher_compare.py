@@ -23,7 +23,7 @@ EXPECTED = {
 def test_the_table_says_what_pyinit_promises() -> None:
     need_root()
     need("unshare", "bwrap", "bash")
-    run = subprocess.run([PYTHON, "-m", "tests.compare"], capture_output=True, text=True, check=False, timeout=300)
+    run = subprocess.run([PYTHON, "-m", "tools.compare"], capture_output=True, text=True, check=False, timeout=300)
     assert run.returncode == 0, run.stderr
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in run.stdout.splitlines()]
     assert all(len(row) == 4 for row in rows[2:])

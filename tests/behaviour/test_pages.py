@@ -14,7 +14,7 @@ import pytest
 
 from tests.behaviour.shell import PROMPT
 from tests.harness import PYINIT, missing, need
-from tests.pages import files, of_pyinit, of_pyinit_ps
+from tools.pages import files, of_pyinit, of_pyinit_ps
 
 SHARE = PYINIT.parents[1] / "share"
 BASH_COMPLETION = "/usr/share/bash-completion/bash_completion"
@@ -75,7 +75,7 @@ def test_no_word_of_a_tag_is_taken_for_a_macro() -> None:
 @pytest.mark.parametrize("made", files().items(), ids=lambda made: Path(made[0]).name)
 def test_the_pages_and_completions_are_those_of_the_tables(made: tuple[Path, str]) -> None:
     path, text = made
-    assert path.read_text() == text, "python -m tests.pages writes it"
+    assert path.read_text() == text, "python -m tools.pages writes it"
 
 
 def test_what_is_made_is_what_is_installed() -> None:

@@ -112,7 +112,9 @@ def test_it_installs_as_the_readme_says(tmp_path: Path) -> None:
     need_root()
     need("apt-get", "unshare")
     source = tmp_path / "source"
-    shutil.copytree(CHECKOUT, source, ignore=shutil.ignore_patterns(".*", "__pycache__", "build", "tests", "bench"))
+    shutil.copytree(
+        CHECKOUT, source, ignore=shutil.ignore_patterns(".*", "__pycache__", "build", "tests", "bench", "tools")
+    )
     settings = ("Get::Assume-Yes true", "Get::Upgrade false", "Install-Recommends false")
     lines = [*(f"APT::{setting};\n" for setting in settings), "DPkg::Lock::Timeout 300;\n"]
     (tmp_path / "apt.conf").write_text("".join(lines))

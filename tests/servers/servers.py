@@ -1,6 +1,6 @@
 """Real servers, each with something that a stop can lose: how it is started, when it is ready, and what it has kept.
 
-Used by the tests beside this file and by tests.stops, which makes the README's table. Everything of a server lies in a
+Used by the tests beside this file and by tools.stops, which makes the README's table. Everything of a server lies in a
 directory of its own, its socket too, so that any number of them can run at once.
 """
 

@@ -1,6 +1,6 @@
 """One stop of a real server: behind an init, in the exec form or behind a shell, signalled, and looked at afterwards.
 
-Used by the tests beside this file and by tests.stops. Stops are independent of each other, so that many run at once.
+Used by the tests beside this file and by tools.stops. Stops are independent of each other, so that many run at once.
 """
 
 import os

@@ -1,7 +1,7 @@
 """The script that makes the README's table of stops."""
 
 from tests.harness import need
-from tests.stops import ROWS, markdown, seen
+from tools.stops import ROWS, markdown, seen
 
 
 def test_pyinit_keeps_everything_and_the_table_shows_it() -> None:

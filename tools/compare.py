@@ -1,4 +1,4 @@
-"""What three ways of making a PID namespace do with the same cases, as a Markdown table: python -m tests.compare.
+"""What three ways of making a PID namespace do with the same cases, as a Markdown table: python -m tools.compare.
 
 pyinit, unshare(1) and bwrap(1). Every cell is what was seen in this run; bench/README.md holds such a table.
 A test runs this and checks pyinit's column.

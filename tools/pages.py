@@ -1,6 +1,6 @@
 """Write what is made from the tables of options: their part of the manual pages, and the completions.
 
-`python -m tests.pages` writes them into share/; a test fails where they are not what it would write.
+`python -m tools.pages` writes them into share/; a test fails where they are not what it would write.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What is kept when a container's PID 1 is told to stop, as a Markdown table: python -m tests.stops.
+"""What is kept when a container's PID 1 is told to stop, as a Markdown table: python -m tools.stops.
 
 Real servers as PID 1 of a PID namespace, alone and behind pyinit, tini, dumb-init and catatonit, in the exec form and
 behind shells. Every cell is a count of what was seen in this run; the README holds such a table. A test runs this and
