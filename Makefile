@@ -24,7 +24,7 @@ PYTEST = $(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
 # Two tests at once: they wait more than they work. Not those of the engines, which share one.
 AT_ONCE := -n 2 --dist worksteal
 BY_THE_MOMENT := $(foreach name,stop terminal launcher_terminal job_control job_keys job_programs same_job suspend,tests/behaviour/test_$(name).py)
-SOURCES := $(wildcard pyinit/*.py pyinit/native/* pyinit/bin/* share/*/* share/*/*/*) setup.cfg pyproject.toml
+SOURCES := $(wildcard pyinit/*.py pyinit/*/* share/*/* share/*/*/*) build_steps.py setup.cfg pyproject.toml
 
 .PHONY: demo test faults lint bench matrix clean
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pyinit.build import SOURCE, WAYS
+from build_steps import SOURCE, WAYS
 from tests.behaviour.launching import copy_installation, in_mount_namespace, launched
 from tests.behaviour.programs import build_directory, compiled
 from tests.behaviour.stopping import assert_a_trace_stop_is_no_end
@@ -328,7 +328,7 @@ def test_it_runs_on_arm64() -> None:
 
 @pytest.mark.parametrize("compiler", ["there-is-none", "gcc"])
 def test_a_compiler_that_is_not_there_is_replaced_by_cc(compiler: str, tmp_path: Path) -> None:
-    build = "import sys; from pathlib import Path; from pyinit.build import compile_program as c; c(Path(sys.argv[1]))"
+    build = "import sys; from pathlib import Path; from build_steps import compile_program as c; c(Path(sys.argv[1]))"
     environment = {**os.environ, "CC": compiler}
     subprocess.run([PYTHON, "-c", build, str(tmp_path / "program")], check=True, cwd=CHECKOUT, env=environment)
     assert (tmp_path / "program").exists()
