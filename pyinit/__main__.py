@@ -3,9 +3,9 @@
 import posix
 import sys
 
+from .base import OWN_ERROR
 from .command import restore_locale
 from .program import SCRIPT, isolated
-from .request import OWN_ERROR
 
 try:
     restore_locale()

@@ -10,19 +10,20 @@ import _signal
 import posix
 from time import monotonic
 
-from . import log, processes, sending
+from . import processes, sending
+from .base import log
+from .base.wait import wait_for_signal
 from .command import MainChild
 from .drain import drain
 from .receivers import Receivers
 from .stop import Stop
-from .taker import wait_for_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from .base import Options
     from .native import Told
-    from .request import Options
 
 DONE, FAILED = 0, 124  # exit statuses, as in pyinit.c; what has failed was said
 

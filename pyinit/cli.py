@@ -7,9 +7,8 @@ program has left to Python. What the options are is in the module options.
 import posix
 import sys
 
-from . import log
+from .base import OWN_ERROR, VARIABLES, Options, UsageError, log
 from .command import Caller, CommandError, close, exec_command
-from .request import OWN_ERROR, VARIABLES, Options, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ import _signal
 import posix
 import sys
 
-from . import log
-from .request import FROM_TERMINAL, NOT_FOUND, NOT_RUNNABLE, OWN_ERROR
+from .base import FROM_TERMINAL, NOT_FOUND, NOT_RUNNABLE, OWN_ERROR, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import _signal
 import posix
 from time import monotonic
 
-from . import log, processes, sending, telling
+from . import processes, sending, telling
+from .base import log
 from .stop import DRAINING, WAITING
 
 TYPE_CHECKING = False

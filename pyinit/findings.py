@@ -9,10 +9,10 @@ from time import sleep
 from typing import NamedTuple
 
 from . import processes
+from .base import NEVER_REPLACED
+from .base.signals import signal_name, signal_number
 from .members import MOST_ROUNDS, Init, Member, init_of, look, pyinit, rounds
 from .processes import IGNORED_BY_DEFAULT
-from .request import NEVER_REPLACED
-from .signals import signal_name, signal_number
 
 SHELLS = ("sh", "dash", "bash", "ash", "hush", "zsh", "ksh", "mksh", "fish")
 # Inits that forward to their child alone, unless they are told otherwise, and leave when it has ended.

@@ -7,18 +7,17 @@ import _signal
 import posix
 from time import monotonic, sleep
 
-from . import log
+from .base import ENDS_PAUSE, GRACE, SUSPEND_SIGNALS, log
+from .base.wait import AGAIN, close_inherited, wait_for_signal
 from .command import Caller, MainChild, close_status_fd, exec_command, restore_locale, start
-from .request import ENDS_PAUSE, GRACE, SUSPEND_SIGNALS
-from .taker import AGAIN, close_inherited, wait_for_signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from .base import Options
     from .native import Told
     from .reaper import Reaper
-    from .request import Options
     from .terminal import Job
 
 SIGCHLD, SIGCONT = _signal.SIGCHLD, _signal.SIGCONT
@@ -30,11 +29,11 @@ def run(options: "Options", caller: Caller, launched: "Told | None" = None) -> "
     `launched` says which child is the command, if that is a program that has launched itself.
     """
     if posix.getpid() != 1 and launched is None:
-        from .parentage import adopt_orphans
+        from .base.parentage import adopt_orphans
 
         adopt_orphans()
     if options.parent_death_signal:
-        from .parentage import set_parent_death_signal
+        from .base.parentage import set_parent_death_signal
 
         set_parent_death_signal(options.parent_death_signal)
     Init(options, caller).run(launched)
@@ -118,7 +117,8 @@ class Init:
 
         It delays no command, which runs by now.
         """
-        from . import drain, output, signals  # noqa: F401
+        from . import drain  # noqa: F401
+        from .base import output, signals  # noqa: F401
         from .reaper import Reaper
         from .receivers import Receivers
         from .stop import Stop
@@ -204,7 +204,7 @@ class Init:
             if not self.job.got_sigcont():
                 outgoing = None
         if log.level >= log.DEBUG:
-            from .signals import signal_name
+            from .base.signals import signal_name
 
             log.debug(f"{signal_name(signum)} came in; forwarded: {signal_name(outgoing) if outgoing else 'nothing'}")
         if outgoing and self.child.pid:
@@ -246,7 +246,7 @@ class Init:
         if self.job is not None:
             self.job.child_ended()
         if log.level >= log.INFO:
-            from .signals import describe
+            from .base.signals import describe
 
             log.info(f"the command, PID {pid}, ended: {describe(wait_status)}")
         report(self.status_fd, f'{{"exit-code": {status}}}')
@@ -343,6 +343,6 @@ class Init:
 def report(status_fd: int, document: str) -> None:
     """Write a line to --json-status-fd, if there is one."""
     if status_fd >= 0:
-        from .output import write
+        from .base.output import write
 
         write(status_fd, f"{document}\n".encode())

@@ -6,8 +6,8 @@ from time import CLOCK_BOOTTIME, clock_gettime
 from typing import NamedTuple
 
 from . import options, processes, telling
+from .base import Options, UsageError
 from .native import WORD, Told
-from .request import Options, UsageError
 
 KERNEL_THREAD = 0x00200000  # PF_KTHREAD of <linux/sched.h>, in the flags of proc_pid_stat(5)
 MOST_ROUNDS = 20

@@ -17,14 +17,13 @@ import _signal
 import errno
 import posix
 
-from . import log
+from .base import OWN_ERROR, Options, log
+from .base.syscalls import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, mount, prctl, unshare
 from .command import Caller, CommandError, close, close_status_fd, error_in, fork, read_report
 from .init import Init, report
-from .kernel import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, mount, prctl, unshare
 from .privileges import Privileges
 from .reaper import Reaper
 from .receivers import Receivers
-from .request import OWN_ERROR, Options
 from .stop import Stop
 
 TYPE_CHECKING = False
@@ -64,7 +63,7 @@ def run(options: "Options", caller: Caller, launched: "Told | None" = None) -> "
     """Run the command that `options` name in a PID namespace of its own, and exit with its status; CommandError."""
     assert launched is None  # launch() refuses -n
     if options.parent_death_signal:
-        from .parentage import set_parent_death_signal
+        from .base.parentage import set_parent_death_signal
 
         set_parent_death_signal(options.parent_death_signal)
     Launcher(options, caller, unshare_pid()).run()

@@ -7,9 +7,8 @@ getopt costs 8 ms of the start, argparse 10.
 import _signal
 import posix
 
-from . import log
-from .request import OWN_ERROR, Options, UsageError
-from .signals import signal_number
+from .base import OWN_ERROR, Options, UsageError, log
+from .base.signals import signal_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

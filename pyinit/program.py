@@ -20,7 +20,7 @@ import posix
 import sys
 
 from . import __path__, native
-from .request import FROM_TERMINAL, VARIABLES, Options, UsageError
+from .base import FROM_TERMINAL, VARIABLES, Options, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -300,7 +300,7 @@ def has_controlling_terminal() -> bool:
 
 def set_subreaper(value: int) -> None:
     """See PR_SET_CHILD_SUBREAPER in prctl(2). RuntimeError where that can't be called."""
-    from .kernel import PR_SET_CHILD_SUBREAPER, prctl
+    from .base.syscalls import PR_SET_CHILD_SUBREAPER, prctl
 
     try:
         prctl(PR_SET_CHILD_SUBREAPER, value)

@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from . import __version__, findings, members
+from .base.signals import signal_name, signal_number
 from .findings import Finding
 from .members import Member
-from .signals import signal_name, signal_number
 
 WRONG = 2  # exit status: the command line, or nobody there
 FOUND = 1  # exit status of --check

@@ -5,7 +5,7 @@ Called by init after every signal. See waitpid(2).
 
 import posix
 
-from . import log
+from .base import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Reaper:
 
     def tell_of_orphan(self, pid: int, wait_status: int) -> None:
         """With -w, -vv or, in a drain, -v."""
-        from .signals import describe
+        from .base.signals import describe
 
         if self.warns:
             log.warning(f"reaped orphan PID {pid}: {describe(wait_status)}")

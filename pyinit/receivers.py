@@ -7,8 +7,7 @@ descendants among them are meant.
 import _signal
 import posix
 
-from . import log
-from .request import NEVER_REPLACED
+from .base import NEVER_REPLACED, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class Receivers:
         except ProcessLookupError:
             pass  # with -n: the launcher has reaped it, and SIGCHLD is about to be taken
         except OSError as error:  # EPERM: it runs as another user
-            from .signals import signal_name
+            from .base.signals import signal_name
 
             log.warning(f"cannot forward {signal_name(signum)} to PID {self.child.pid}: {error.strerror}")
 

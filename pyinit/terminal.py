@@ -7,6 +7,7 @@ unless it has left that, and nobody moves the terminal's foreground. What follow
 import _signal
 import posix
 
+from .base import FROM_TERMINAL, KEYS, SUSPEND_SIGNALS
 from .jobs import (
     ALONE,
     CHILD_CONTINUED,
@@ -22,7 +23,6 @@ from .jobs import (
     STOP_SIGNAL,
     step,
 )
-from .request import FROM_TERMINAL, KEYS, SUSPEND_SIGNALS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class Job:
         if signum not in self.keys or self.leads or posix.getpid() == 1:
             return
         try:
-            from .kernel import PR_SET_DUMPABLE, prctl
+            from .base.syscalls import PR_SET_DUMPABLE, prctl
 
             prctl(PR_SET_DUMPABLE, 0)  # no core file
         except (ImportError, OSError):

@@ -10,13 +10,13 @@ import _signal
 import posix
 import sys
 
-from ..request import ENDS_PAUSE, GRACE, NEVER_REPLACED
+from ..base import ENDS_PAUSE, GRACE, NEVER_REPLACED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..request import Options
+    from ..base import Options
 
 WAITER = f"{__path__[0]}/waiter"
 WORD = "--told="

@@ -2,9 +2,9 @@
 
 import pytest
 
+from pyinit.base import Options, UsageError
 from pyinit.cli import parse
 from pyinit.options import OPTIONS, help_text
-from pyinit.request import Options, UsageError
 
 
 def parsed(*words: str, **environ: str) -> Options:

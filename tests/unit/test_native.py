@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from pyinit.base import Options
 from pyinit.native import IF_SENT, OR_TERM, STOPS, Told, plan, serves, told
-from pyinit.request import Options
 
 HUP, INT, QUIT, TERM, CHLD = signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD
 

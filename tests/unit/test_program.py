@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 import pyinit
+from pyinit.base import Options
 from pyinit.program import checked, option_words
-from pyinit.request import Options
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from pyinit.request import Options
-from pyinit.signals import describe, signal_name, signal_number
+from pyinit.base import Options
+from pyinit.base.signals import describe, signal_name, signal_number
 
 NAMES = {
     "TERM": 15,

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from pyinit.request import GRACE
+from pyinit.base import GRACE
 from pyinit.stop import ASKED, DRAINING, KILLING, RUNNING, WAITING, Stop
 
 TERM, INT, QUIT = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT

@@ -7,7 +7,7 @@ is no handler, so there is no race with one, and nothing wakes pyinit while noth
 import _signal
 from time import monotonic
 
-from .command import close
+from ..command import close
 
 ALL_SIGNALS = tuple(_signal.valid_signals())
 SI_KERNEL, LOWEST_CODE = 0x80, -64  # the highest si_code; the lowest with a name is SI_ASYNCNL, -60
@@ -39,7 +39,7 @@ def close_inherited(keep: set[int | None]) -> None:
     It keeps those of a file that this process holds a POSIX lock of: to close one would release the lock. See F_SETLK
     in fcntl(2).
     """
-    from .native import inheritable, locked
+    from ..native import inheritable, locked
 
     fds = [fd for fd in inheritable() if fd not in keep]
     kept = locked(fds)

@@ -5,9 +5,8 @@ Called by init where pyinit is not PID 1, which adopts orphans by itself, and fo
 
 import posix
 
-from . import log
-from .kernel import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
-from .request import OWN_ERROR
+from . import OWN_ERROR, log
+from .syscalls import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, prctl
 
 
 def adopt_orphans() -> None:

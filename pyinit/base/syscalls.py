@@ -6,7 +6,7 @@ Called by parentage, where pyinit is not PID 1, and by namespace and privileges.
 import posix
 import sys
 
-from . import __path__
+from .. import __path__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
