@@ -10,12 +10,11 @@ import _signal
 import posix
 from time import monotonic
 
-from . import processes, sending
 from .base import log
 from .base.wait import wait_for_signal
 from .command import MainChild
 from .drain import drain
-from .receivers import Receivers
+from .family import Receivers, proc, send
 from .stop import Stop
 
 TYPE_CHECKING = False
@@ -30,10 +29,10 @@ DONE, FAILED = 0, 124  # exit statuses, as in pyinit.c; what has failed was said
 
 def run(options: "Options", told: "Told") -> "NoReturn":
     """Advise the parent, and exit with DONE, or with FAILED if the parent has to do it alone."""
-    processes.advise(told.pid)
+    proc.advise(told.pid)
     try:
-        processes.descendants()
-    except processes.NoProcError as error:  # the C program can do without
+        proc.descendants()
+    except proc.NoProcError as error:  # the C program can do without
         log.warning(f"descendants cannot be found, because /proc cannot be read: {error}")
         posix._exit(FAILED)
     is_done = log.survived(lambda: Adviser(options, told).run())
@@ -50,7 +49,7 @@ class Adviser:
         self.names: dict[int, str] = {}
         self.child = MainChild()
         self.child.pid, self.child.group = told.child, told.group
-        self.birth = processes.process(told.child).birth if told.child else None
+        self.birth = proc.process(told.child).birth if told.child else None
         self.stop = Stop(grace=options.grace, kill_after=options.kill_after)
         if told.stop:
             self.stop.ask(told.stop, monotonic())
@@ -69,7 +68,7 @@ class Adviser:
     def look_at_command(self) -> None:
         """Notice that the command has ended."""
         if self.child.pid:
-            process = processes.process(self.child.pid)
+            process = proc.process(self.child.pid)
             if not process.alive() or process.birth != self.birth:
                 self.child.pid = 0
 
@@ -79,8 +78,8 @@ class Adviser:
         if siginfo is None:
             if self.child.pid:
                 self.stop.expire()
-                sending.kill_descendants()
-        elif siginfo.si_pid != processes.init():
+                send.kill_descendants()
+        elif siginfo.si_pid != proc.init():
             pass  # a leftover's kill(-1), which spares PID 1 and not its adviser
         elif siginfo.si_signo == _signal.SIGCHLD:
             self.reaped += 1
@@ -91,4 +90,4 @@ class Adviser:
             self.look_at_command()
             outgoing = self.options.forwarded(siginfo.si_signo)
             if outgoing and not self.child.pid:
-                sending.signal_descendants((outgoing,))
+                send.signal_descendants((outgoing,))

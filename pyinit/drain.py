@@ -8,8 +8,9 @@ import _signal
 import posix
 from time import monotonic
 
-from . import processes, sending, telling
+from . import telling
 from .base import log
+from .family import proc, send
 from .stop import DRAINING, WAITING
 
 TYPE_CHECKING = False
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from .adviser import Adviser
-    from .processes import Process
-    from .reaper import Reaper
-    from .receivers import Receivers
+    from .family import Receivers
+    from .family.proc import Process
+    from .family.reaper import Reaper
     from .stop import Stop
     from .telling import Birth
 
@@ -88,7 +89,7 @@ class Audience:
     def __init__(self, stop: "Stop", receivers: "Receivers") -> None:
         self.stop, self.receivers = stop, receivers
         self.signum = stop.drain_signal()
-        self.own_stdin = processes.pipe_on_stdin(posix.getpid())
+        self.own_stdin = proc.pipe_on_stdin(posix.getpid())
         self.called = False  # for the last time
         self.seen: set[Birth] = set()
         self.told: set[Birth] = set()
@@ -103,18 +104,18 @@ class Audience:
         """
         self.called = self.called or last
         late = now >= self.stop.grace_over
-        left = {process.pid: process for process in processes.left()}
+        left = {process.pid: process for process in proc.left()}
         fresh = self.meet(left.values())
         aloof = self.deaf(left, late=late)
         if late:  # such as unshare(1), which blocks SIGTERM for as long as its child lives
             aloof |= {process.birth for process in left.values() if self.holds_off(process)}
         self.tell(left, left.values() if last else self.heads(left, aloof, now))
-        sending.send((_signal.SIGCONT,), fresh, left)
+        send.send((_signal.SIGCONT,), fresh, left)
         # Who loses its parent while /proc is walked may be missing, but not twice.
-        if late and self.is_over(left) and self.is_over({process.pid: process for process in processes.left()}):
+        if late and self.is_over(left) and self.is_over({process.pid: process for process in proc.left()}):
             log.info("nothing that is left heeds the signal")
             self.stop.expire()
-        return bool(telling.descendants(processes.init(), left)) or somebody_is_left()
+        return bool(telling.descendants(proc.init(), left)) or somebody_is_left()
 
     def meet(self, left: "Iterable[Process]") -> list[int]:
         """Remember which processes ignore the signal, and which have got the stop signal that pyinit forwarded.
@@ -157,7 +158,7 @@ class Audience:
                 if process.ignores(signum):
                     self.ignored.add(process.birth)
         for signum, pids in receivers.items():
-            sending.send((signum,), pids, left)
+            send.send((signum,), pids, left)
 
     def signum_for(self, process: "Process") -> int:
         """What tells `process`: who ignores SIGQUIT, as a shell's background jobs do, may heed SIGTERM."""
@@ -166,7 +167,7 @@ class Audience:
     def heads(self, left: "dict[int, Process]", deaf: "set[Birth]", now: float) -> "list[Process]":
         """Who is to be told: who has not been, is left to nobody but the `deaf`, and waits for no end of file."""
         untold = [process for process in left.values() if process.birth not in self.told]
-        readers, written = processes.pipes(left, untold, self.own_stdin)
+        readers, written = proc.pipes(left, untold, self.own_stdin)
         heads, readers, writers = telling.heads(left, untold, deaf, readers, written)
         alone = telling.without_writer(readers, writers)
         self.ended_input = {pid: self.ended_input.get(pid, now) for pid in alone}
@@ -175,16 +176,16 @@ class Audience:
 
     def is_out_of_reach(self, process: "Process") -> bool:
         """Whether it was told in vain."""
-        return process.birth in self.told and processes.is_out_of_reach(process, self.signum_for(process))
+        return process.birth in self.told and proc.is_out_of_reach(process, self.signum_for(process))
 
     def holds_off(self, process: "Process") -> bool:
         """Whether it was told, and has not taken that yet."""
-        return process.birth in self.told and processes.holds_off(process, self.signum_for(process))
+        return process.birth in self.told and proc.holds_off(process, self.signum_for(process))
 
     def is_over(self, left: "dict[int, Process]") -> bool:
         """Whether no time will end those who are left: they are deaf, or the terminal has stopped them."""
         deaf = self.deaf(left, late=True)
-        family = telling.descendants(processes.init(), left)
+        family = telling.descendants(proc.init(), left)
         return all(process.state == "T" or process.birth in deaf for process in family)
 
 
@@ -197,7 +198,7 @@ def _kill_all(reaper: "Deaths", take_signal: "Callable[[float | None], None]") -
     give_up = began + CANNOT_DIE
     there = _births()
     while monotonic() < give_up and not reaper.childless:
-        sending.kill_descendants()
+        send.kill_descendants()
         again = monotonic() + KILL_AGAIN
         while monotonic() < again:
             take_signal(again)
@@ -231,8 +232,8 @@ def somebody_is_left() -> bool:
 
 def _births() -> "set[Birth]":
     """The living descendants."""
-    left = {process.pid: process for process in processes.left()}
-    return {process.birth for process in telling.descendants(processes.init(), left)}
+    left = {process.pid: process for process in proc.left()}
+    return {process.birth for process in telling.descendants(proc.init(), left)}
 
 
 def _tell_who_is_left() -> dict[int, str]:
@@ -245,5 +246,5 @@ def _tell_who_is_left() -> dict[int, str]:
 
 def _who_is_left() -> list[tuple[int, str, str]]:
     """PID, name and state of the living descendants."""
-    everyone = [(pid, processes.name(pid), processes.state(pid)) for pid in processes.descendants()]
+    everyone = [(pid, proc.name(pid), proc.state(pid)) for pid in proc.descendants()]
     return [(pid, name, state) for pid, name, state in everyone if state not in "ZX"]

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from time import sleep
 from typing import NamedTuple
 
-from . import processes
 from .base import NEVER_REPLACED
 from .base.signals import signal_name, signal_number
+from .family import proc
+from .family.proc import IGNORED_BY_DEFAULT
 from .members import MOST_ROUNDS, Init, Member, init_of, look, pyinit, rounds
-from .processes import IGNORED_BY_DEFAULT
 
 SHELLS = ("sh", "dash", "bash", "ash", "hush", "zsh", "ksh", "mksh", "fish")
 # Inits that forward to their child alone, unless they are told otherwise, and leave when it has ended.
@@ -227,7 +227,7 @@ def tells_its_child(init: Member) -> bool:
         return bool(values_of(init, "c", "--single-child"))
     if init.name not in TO_THE_CHILD or values_of(init, "g", "--group"):
         return False
-    return b"TINI_KILL_PROCESS_GROUP" not in processes.environment(init.pid)
+    return b"TINI_KILL_PROCESS_GROUP" not in proc.environment(init.pid)
 
 
 def values_of(init: Member, letter: str, name: str) -> list[str]:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from .base import Options
+    from .family.reaper import Reaper
     from .native import Told
-    from .reaper import Reaper
     from .terminal import Job
 
 SIGCHLD, SIGCONT = _signal.SIGCHLD, _signal.SIGCONT
@@ -119,8 +119,8 @@ class Init:
         """
         from . import drain  # noqa: F401
         from .base import output, signals  # noqa: F401
-        from .reaper import Reaper
-        from .receivers import Receivers
+        from .family import Receivers
+        from .family.reaper import Reaper
         from .stop import Stop
 
         options, has_terminal = self.options, self.caller.terminal is not None
@@ -255,7 +255,7 @@ class Init:
         """See to what the main child has left behind."""
         if not self.reaper.childless:
             from .drain import drain
-            from .processes import NoProcError
+            from .family.proc import NoProcError
 
             try:
                 drain(self.stop, self.receivers, self.reaper, self.take_signal)

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from time import CLOCK_BOOTTIME, clock_gettime
 from typing import NamedTuple
 
-from . import options, processes, telling
+from . import options, telling
 from .base import Options, UsageError
+from .family import proc
 from .native import WORD, Told
 
 KERNEL_THREAD = 0x00200000  # PF_KTHREAD of <linux/sched.h>, in the flags of proc_pid_stat(5)
@@ -25,7 +26,7 @@ class Member(NamedTuple):
     does not show them as blocked. Whether it `is_seen` says whether those two are known.
     """
 
-    process: processes.Process  # as the drain sees it
+    process: proc.Process  # as the drain sees it
     pids: tuple[int, ...]
     namespace: str
     uid: int
@@ -117,8 +118,8 @@ def look(pids: Iterable[int]) -> dict[int, Member]:
 
 def member(pid: int, now: float, tick: int) -> Member | None:
     """The process `pid`; `now` is in seconds since boot, `tick` how many of its clock make one. None: it has gone."""
-    shown = processes.process(pid)
-    status = processes.status(pid)
+    shown = proc.process(pid)
+    status = proc.status(pid)
     if not status or shown.flags & KERNEL_THREAD:
         return None
     numbers = status.get(b"NSpid", [b"%d" % pid])
@@ -127,12 +128,12 @@ def member(pid: int, now: float, tick: int) -> Member | None:
     blocked, ignored, caught = (int(status[name][0], 16) for name in (b"SigBlk", b"SigIgn", b"SigCgt"))
     has_ended = not shown.alive()
     waits = False
-    namespace = processes.namespace(pid)
+    namespace = proc.namespace(pid)
     is_seen = bool(namespace)
     if not has_ended and shown.threads > 1:
         waits, blocked = _of_threads(pid)
     elif not has_ended:
-        where = processes.where_it_waits(pid)
+        where = proc.where_it_waits(pid)
         waits = b"sigtimedwait" in where
         is_seen = is_seen and (shown.state != "S" or where not in (b"", b"0"))
     return Member(
@@ -142,11 +143,11 @@ def member(pid: int, now: float, tick: int) -> Member | None:
         uid=int(status[b"Uid"][1]),
         age=max(0.0, now - shown.started / tick),
         name=printable(b" ".join(status[b"Name"]).decode(errors="replace")),
-        words=[] if has_ended else processes.words(pid),
+        words=[] if has_ended else proc.words(pid),
         blocked=blocked,
         ignored=ignored,
         caught=caught,
-        taken=processes.signalfd_mask(pid) if blocked and not has_ended else 0,
+        taken=proc.signalfd_mask(pid) if blocked and not has_ended else 0,
         waits=waits,
         is_seen=is_seen,
     )
@@ -155,10 +156,10 @@ def member(pid: int, now: float, tick: int) -> Member | None:
 def _of_threads(pid: int) -> tuple[bool, int]:
     """Whether a thread of a process waits for signals, and what all of them block that have not ended."""
     blocked, waits = -1, False
-    for task, status in processes.threads(pid).items():
+    for task, status in proc.threads(pid).items():
         if status and status[b"State"][0] not in (b"Z", b"X"):
             blocked &= int(status[b"SigBlk"][0], 16)
-            waits = waits or processes.waits_for_signals(pid, task)
+            waits = waits or proc.waits_for_signals(pid, task)
     return waits, max(blocked, 0)
 
 
@@ -176,7 +177,7 @@ def by_namespace(everyone: dict[int, Member]) -> dict[str, dict[int, Member]]:
 def around(pid: int | None, everyone: dict[int, Member]) -> tuple[str, dict[int, Member]]:
     """The namespace of `pid`, by default one's own, and all in it and in those below; UnseenError."""
     if pid is None:
-        return processes.namespace(posix.getpid()) or "one's own", everyone
+        return proc.namespace(posix.getpid()) or "one's own", everyone
     if pid not in everyone:
         raise UnseenError(f"there is no process {pid}")
     namespace = everyone[pid].namespace
@@ -221,7 +222,7 @@ def pyinit(init: Member, group: dict[int, Member]) -> Init:
         del words[0]
     adviser = next((member for member in group.values() if member.parent == init.pid and member.is_adviser), None)
     try:
-        return Init(options.read(words, processes.environment(init.pid)), told_to(adviser) if adviser else None)
+        return Init(options.read(words, proc.environment(init.pid)), told_to(adviser) if adviser else None)
     except UsageError:  # it only calls itself so
         return Init(Options(), None)
 
@@ -239,7 +240,7 @@ def rounds(init: Member, main: Member | None, group: dict[int, Member], signum: 
     told = [] if main is None else [[main]]
     deaf = {process.birth for process in left.values() if process.ignores(signum) and not process.may_take(signum)}
     untold = list(left.values())
-    readers, written = processes.pipes(left, untold, processes.pipe_on_stdin(init.pid))
+    readers, written = proc.pipes(left, untold, proc.pipe_on_stdin(init.pid))
     while untold and len(told) < MOST_ROUNDS:
         heads, reading, writers = telling.heads(left, untold, deaf, readers, written)
         listeners = telling.without_waiting(heads, left, deaf, reading, writers, ())

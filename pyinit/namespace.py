@@ -20,10 +20,10 @@ import posix
 from .base import OWN_ERROR, Options, log
 from .base.syscalls import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, mount, prctl, unshare
 from .command import Caller, CommandError, close, close_status_fd, error_in, fork, read_report
+from .family import Receivers
+from .family.reaper import Reaper
 from .init import Init, report
 from .privileges import Privileges
-from .reaper import Reaper
-from .receivers import Receivers
 from .stop import Stop
 
 TYPE_CHECKING = False
@@ -244,11 +244,11 @@ class PidOne(Init):
 
     def prepare(self) -> None:
         """What PID 1 needs, and import it."""
-        from . import processes
+        from .family import proc
 
         super().prepare()
         self.receivers.share_group = self.shares_group
-        processes.set_root(COMMAND)
+        proc.set_root(COMMAND)
 
     def next_signal(self, deadline: float | None) -> "_signal.struct_siginfo | None":
         """The next signal; None for the `deadline`, and for a SIGCHLD that says that the command has ended."""
@@ -257,10 +257,10 @@ class PidOne(Init):
             try:
                 posix.getpgid(self.child.pid)
             except ProcessLookupError:
-                from . import processes
+                from .family import proc
 
                 self.child.pid = 0
-                processes.set_root(0)
+                proc.set_root(0)
                 return None
         return siginfo
 

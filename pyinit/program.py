@@ -111,7 +111,7 @@ def other_threads() -> list[str]:
     import _thread
     from time import monotonic, sleep
 
-    from .processes import name
+    from .family.proc import name
 
     deadline = monotonic() + THREAD_ENDS
     while not _thread._count() and len(tasks()) > 1 and monotonic() < deadline:

@@ -67,7 +67,7 @@ class Job:
             return False
         if posix.getpid() == 1 or sender == self.child.pid:
             return sender == self.child.pid
-        from .processes import descends
+        from .family.proc import descends
 
         return descends(sender)
 
@@ -92,7 +92,7 @@ class Job:
         """
         if not pid:  # from a namespace above
             return 0
-        from .processes import NoProcError, with_inner_pid
+        from .family.proc import NoProcError, with_inner_pid
 
         try:
             return with_inner_pid(pid)
@@ -200,7 +200,7 @@ class Job:
 
 def is_stopping(pid: int, signum: int) -> bool:
     """Whether a process is stopped, or will be as soon as it takes `signum`."""
-    from .processes import status
+    from .family.proc import status
 
     for _ in range(2):  # in between it is neither, or it was when the first line was read
         fields = status(pid)

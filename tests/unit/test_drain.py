@@ -4,7 +4,7 @@ import signal
 
 from pyinit.command import MainChild
 from pyinit.drain import Audience
-from pyinit.receivers import Receivers
+from pyinit.family import Receivers
 from pyinit.stop import Stop
 from tests.unit.test_telling import process
 

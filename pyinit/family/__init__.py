@@ -7,11 +7,11 @@ descendants among them are meant.
 import _signal
 import posix
 
-from .base import NEVER_REPLACED, log
+from ..base import NEVER_REPLACED, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .command import MainChild
+    from ..command import MainChild
 
 
 class Receivers:
@@ -19,13 +19,13 @@ class Receivers:
 
     def __init__(self, scope: str, child: "MainChild", *, share_group: bool) -> None:
         self.scope, self.child, self.share_group = scope, child, share_group
-        self.told_when: tuple[int, int] | None = None  # when group or all were told to stop; see processes.birth()
+        self.told_when: tuple[int, int] | None = None  # when group or all were told to stop; see proc.birth()
         self.warned_of_proc = False
 
     def stop_comes(self) -> None:
         """They are about to be sent a stop signal, if there is still a main child."""
         if self.child.pid and self.scope != "child":
-            from .processes import birth
+            from .proc import birth
 
             self.told_when = birth()
 
@@ -36,7 +36,7 @@ class Receivers:
         """
         if self.scope == "child" and signum not in NEVER_REPLACED:
             try:
-                from .processes import process
+                from .proc import process
             except Exception:  # the package has been removed meanwhile
                 return signum
             if process(self.child.pid).ignores(signum):
@@ -55,7 +55,7 @@ class Receivers:
         except ProcessLookupError:
             pass  # with -n: the launcher has reaped it, and SIGCHLD is about to be taken
         except OSError as error:  # EPERM: it runs as another user
-            from .base.signals import signal_name
+            from ..base.signals import signal_name
 
             log.warning(f"cannot forward {signal_name(signum)} to PID {self.child.pid}: {error.strerror}")
 
@@ -79,23 +79,23 @@ class Receivers:
 
     def signal_others_in_group(self, signum: int) -> None:
         """Send `signum` to those of pyinit's own group that descend from it, but not to the main child."""
-        from . import processes, sending
+        from . import proc, send
 
         try:
-            family = processes.descendants()
-        except processes.NoProcError as error:
+            family = proc.descendants()
+        except proc.NoProcError as error:
             self.warn_of_proc(error)
             return
-        group = [pid for pid in family if pid != self.child.pid and processes.process(pid).group == self.child.group]
-        sending.send((signum,), group, family)
+        group = [pid for pid in family if pid != self.child.pid and proc.process(pid).group == self.child.group]
+        send.send((signum,), group, family)
 
     def signal_descendants(self, *signums: int) -> None:
         """Send the signals to every descendant."""
-        from . import processes, sending
+        from . import proc, send
 
         try:
-            sending.signal_descendants(signums)
-        except processes.NoProcError as error:
+            send.signal_descendants(signums)
+        except proc.NoProcError as error:
             self.signal_without_proc(signums, error)
 
     def kill_descendants(self) -> bool:
@@ -103,12 +103,12 @@ class Receivers:
 
         Whether they could be found.
         """
-        from . import processes, sending
+        from . import proc, send
 
         try:
-            sending.kill_descendants()
+            send.kill_descendants()
             return True
-        except processes.NoProcError as error:
+        except proc.NoProcError as error:
             return self.signal_without_proc((_signal.SIGKILL,), error)
 
     def signal_without_proc(self, signums: tuple[int, ...], error: Exception) -> bool:

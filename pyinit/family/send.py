@@ -6,7 +6,7 @@ Called by drain, and by receivers for --scope all and --kill-after.
 import _signal
 import posix
 
-from . import processes
+from . import proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ MOST_WALKS = 100  # where what forks runs as another user and cannot be stopped
 def signal_descendants(signums: "Iterable[int]") -> None:
     """Send the signals to every descendant: as PID 1, at once, to every process of the namespace. See kill(2).
 
-    NoProcError as in processes.descendants(), but not as PID 1.
+    NoProcError as in proc.descendants(), but not as PID 1.
     """
-    if processes.init() != 1:
-        send(signums, processes.descendants())
+    if proc.init() != 1:
+        send(signums, proc.descendants())
         return
     for signum in signums:
         try:
@@ -36,12 +36,12 @@ def kill_descendants() -> None:
     Whoever is found is stopped first, until a walk finds nobody new: a stopped process forks no more, while one that is
     killed makes room for the next where the number of processes is bounded.
     """
-    if processes.init() == 1:
+    if proc.init() == 1:
         signal_descendants((_signal.SIGKILL,))
         return
     stopped: set[int] = set()
     for _ in range(MOST_WALKS):
-        fresh = [pid for pid in processes.descendants() if pid not in stopped]
+        fresh = [pid for pid in proc.descendants() if pid not in stopped]
         if not fresh:
             break
         send([_signal.SIGSTOP], fresh, stopped)
@@ -56,10 +56,10 @@ def send(signums: "Iterable[int]", pids: "Collection[int]", family: "Collection[
     until pyinit reaps them. Any other PID may have been given to a stranger since the walk, so that process is pinned
     by a pidfd and its parent looked at again before it gets a signal. See pidfd_send_signal(2).
     """
-    own, init = posix.getpid(), processes.init()
+    own, init = posix.getpid(), proc.init()
     parents = {init, *pids, *family}
     for pid in pids:
-        parent = own if init == 1 else processes.parent(pid)
+        parent = own if init == 1 else proc.parent(pid)
         try:
             if parent == own:
                 for signum in signums:
@@ -81,7 +81,7 @@ def _send_pinned(signums: "Iterable[int]", pid: int, parents: "Collection[int]")
             posix.kill(pid, signum)
         return
     try:
-        if processes.parent(pid) in parents:
+        if proc.parent(pid) in parents:
             for signum in signums:
                 try:
                     _signal.pidfd_send_signal(pidfd, signum)

@@ -5,13 +5,13 @@ Called by init after every signal. See waitpid(2).
 
 import posix
 
-from .base import log
+from ..base import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .command import MainChild
+    from ..command import MainChild
 
 
 class Reaper:
@@ -57,7 +57,7 @@ class Reaper:
 
     def tell_of_orphan(self, pid: int, wait_status: int) -> None:
         """With -w, -vv or, in a drain, -v."""
-        from .base.signals import describe
+        from ..base.signals import describe
 
         if self.warns:
             log.warning(f"reaped orphan PID {pid}: {describe(wait_status)}")
