@@ -28,7 +28,7 @@ def main(inherited_mask: "set[int]") -> "NoReturn":
 
         told = take(words)
     if told is not None and told.is_for_adviser:
-        from .adviser import run as advise
+        from .stop.adviser import run as advise
 
         advise(parse(words, posix.environ), told)
     caller = Caller(inherited_mask if told is None else told.mask, words, told.ignored if told else ())

@@ -117,11 +117,13 @@ class Init:
 
         It delays no command, which runs by now.
         """
-        from . import drain  # noqa: F401
         from .base import output, signals  # noqa: F401
         from .family import Receivers
         from .family.reaper import Reaper
-        from .stop import Stop
+        from .stop import (
+            Stop,
+            drain,  # noqa: F401
+        )
 
         options, has_terminal = self.options, self.caller.terminal is not None
         self.stop = Stop(grace=options.grace, kill_after=options.kill_after, wait_all=options.wait_all)
@@ -254,8 +256,8 @@ class Init:
     def drain(self) -> None:
         """See to what the main child has left behind."""
         if not self.reaper.childless:
-            from .drain import drain
             from .family.proc import NoProcError
+            from .stop.drain import drain
 
             try:
                 drain(self.stop, self.receivers, self.reaper, self.take_signal)

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from time import CLOCK_BOOTTIME, clock_gettime
 from typing import NamedTuple
 
-from . import options, telling
+from . import options
 from .base import Options, UsageError
 from .family import proc
 from .native import WORD, Told
+from .stop import order
 
 KERNEL_THREAD = 0x00200000  # PF_KTHREAD of <linux/sched.h>, in the flags of proc_pid_stat(5)
 MOST_ROUNDS = 20
@@ -242,8 +243,8 @@ def rounds(init: Member, main: Member | None, group: dict[int, Member], signum: 
     untold = list(left.values())
     readers, written = proc.pipes(left, untold, proc.pipe_on_stdin(init.pid))
     while untold and len(told) < MOST_ROUNDS:
-        heads, reading, writers = telling.heads(left, untold, deaf, readers, written)
-        listeners = telling.without_waiting(heads, left, deaf, reading, writers, ())
+        heads, reading, writers = order.heads(left, untold, deaf, readers, written)
+        listeners = order.without_waiting(heads, left, deaf, reading, writers, ())
         if not listeners:
             break
         gone = {process.pid for process in listeners}

@@ -3,9 +3,9 @@
 import signal
 
 from pyinit.command import MainChild
-from pyinit.drain import Audience
 from pyinit.family import Receivers
 from pyinit.stop import Stop
+from pyinit.stop.drain import Audience
 from tests.unit.test_telling import process
 
 

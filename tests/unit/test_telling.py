@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from pyinit.family.proc import Process
-from pyinit.telling import descendants, guardians, wait_for_end_of_file, was_told, without_writer
+from pyinit.stop.order import descendants, guardians, wait_for_end_of_file, was_told, without_writer
 
 GROUP = 40
 

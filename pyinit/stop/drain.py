@@ -8,22 +8,21 @@ import _signal
 import posix
 from time import monotonic
 
-from . import telling
-from .base import log
-from .family import proc, send
-from .stop import DRAINING, WAITING
+from ..base import log
+from ..family import proc, send
+from . import DRAINING, WAITING, order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import TypeAlias
 
+    from ..family import Receivers
+    from ..family.proc import Process
+    from ..family.reaper import Reaper
+    from . import Stop
     from .adviser import Adviser
-    from .family import Receivers
-    from .family.proc import Process
-    from .family.reaper import Reaper
-    from .stop import Stop
-    from .telling import Birth
+    from .order import Birth
 
     Deaths: TypeAlias = Reaper | Adviser  # who knows of them
 
@@ -115,7 +114,7 @@ class Audience:
         if late and self.is_over(left) and self.is_over({process.pid: process for process in proc.left()}):
             log.info("nothing that is left heeds the signal")
             self.stop.expire()
-        return bool(telling.descendants(proc.init(), left)) or somebody_is_left()
+        return bool(order.descendants(proc.init(), left)) or somebody_is_left()
 
     def meet(self, left: "Iterable[Process]") -> list[int]:
         """Remember which processes ignore the signal, and which have got the stop signal that pyinit forwarded.
@@ -128,7 +127,7 @@ class Audience:
             self.seen.add(process.birth)
             if process.ignores(self.signum_for(process)):
                 self.ignored.add(process.birth)
-            if when is not None and telling.was_told(
+            if when is not None and order.was_told(
                 process, self.receivers.scope, self.receivers.child.group, self.stop.signum, when
             ):
                 self.told.add(process.birth)
@@ -168,11 +167,11 @@ class Audience:
         """Who is to be told: who has not been, is left to nobody but the `deaf`, and waits for no end of file."""
         untold = [process for process in left.values() if process.birth not in self.told]
         readers, written = proc.pipes(left, untold, self.own_stdin)
-        heads, readers, writers = telling.heads(left, untold, deaf, readers, written)
-        alone = telling.without_writer(readers, writers)
+        heads, readers, writers = order.heads(left, untold, deaf, readers, written)
+        alone = order.without_writer(readers, writers)
         self.ended_input = {pid: self.ended_input.get(pid, now) for pid in alone}
         ending = {pid for pid, since in self.ended_input.items() if now < since + LOOK_AGAIN}
-        return telling.without_waiting(heads, left, deaf, readers, writers, ending)
+        return order.without_waiting(heads, left, deaf, readers, writers, ending)
 
     def is_out_of_reach(self, process: "Process") -> bool:
         """Whether it was told in vain."""
@@ -185,7 +184,7 @@ class Audience:
     def is_over(self, left: "dict[int, Process]") -> bool:
         """Whether no time will end those who are left: they are deaf, or the terminal has stopped them."""
         deaf = self.deaf(left, late=True)
-        family = telling.descendants(proc.init(), left)
+        family = order.descendants(proc.init(), left)
         return all(process.state == "T" or process.birth in deaf for process in family)
 
 
@@ -233,7 +232,7 @@ def somebody_is_left() -> bool:
 def _births() -> "set[Birth]":
     """The living descendants."""
     left = {process.pid: process for process in proc.left()}
-    return {process.birth for process in telling.descendants(proc.init(), left)}
+    return {process.birth for process in order.descendants(proc.init(), left)}
 
 
 def _tell_who_is_left() -> dict[int, str]:

@@ -16,7 +16,7 @@ monotonic(3), and do what the phase asks for.
 
 import _signal
 
-from .base import GRACE
+from ..base import GRACE
 
 RUNNING, ASKED, WAITING, DRAINING, KILLING = "running", "asked", "waiting", "draining", "killing"
 LAST_CALL = 1.0  # seconds before the deadline

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from .family.proc import Process
+    from ..family.proc import Process
 
     Birth = tuple[int, int]
 

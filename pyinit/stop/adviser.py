@@ -10,19 +10,19 @@ import _signal
 import posix
 from time import monotonic
 
-from .base import log
-from .base.wait import wait_for_signal
-from .command import MainChild
+from ..base import log
+from ..base.wait import wait_for_signal
+from ..command import MainChild
+from ..family import Receivers, proc, send
+from . import Stop
 from .drain import drain
-from .family import Receivers, proc, send
-from .stop import Stop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from .base import Options
-    from .native import Told
+    from ..base import Options
+    from ..native import Told
 
 DONE, FAILED = 0, 124  # exit statuses, as in pyinit.c; what has failed was said
 
