@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .base import Options
     from .family.reaper import Reaper
     from .native import Told
-    from .terminal import Job
+    from .tty import Job
 
 SIGCHLD, SIGCONT = _signal.SIGCHLD, _signal.SIGCONT
 
@@ -120,10 +120,7 @@ class Init:
         from .base import output, signals  # noqa: F401
         from .family import Receivers
         from .family.reaper import Reaper
-        from .stop import (
-            Stop,
-            drain,  # noqa: F401
-        )
+        from .stop import Stop
 
         options, has_terminal = self.options, self.caller.terminal is not None
         self.stop = Stop(grace=options.grace, kill_after=options.kill_after, wait_all=options.wait_all)
@@ -134,7 +131,7 @@ class Init:
     def start_job(self) -> None:
         """Under a terminal: begin with job control."""
         if self.caller.terminal is not None:
-            from .terminal import Job
+            from .tty import Job
 
             self.job = Job(self.caller.terminal, self.child, self.continue_child)
             for siginfo in self.early:  # not acted on where the main child has ended

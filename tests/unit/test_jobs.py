@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from pyinit.jobs import (
+from pyinit.tty.table import (
     ALONE,
     ASKED,
     CHILD_CONTINUED,

@@ -7,8 +7,8 @@ unless it has left that, and nobody moves the terminal's foreground. What follow
 import _signal
 import posix
 
-from .base import FROM_TERMINAL, KEYS, SUSPEND_SIGNALS
-from .jobs import (
+from ..base import FROM_TERMINAL, KEYS, SUSPEND_SIGNALS
+from .table import (
     ALONE,
     CHILD_CONTINUED,
     CHILD_LEFT_US,
@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .command import MainChild
+    from ..command import MainChild
 
 
 class Job:
@@ -67,7 +67,7 @@ class Job:
             return False
         if posix.getpid() == 1 or sender == self.child.pid:
             return sender == self.child.pid
-        from .family.proc import descends
+        from ..family.proc import descends
 
         return descends(sender)
 
@@ -92,7 +92,7 @@ class Job:
         """
         if not pid:  # from a namespace above
             return 0
-        from .family.proc import NoProcError, with_inner_pid
+        from ..family.proc import NoProcError, with_inner_pid
 
         try:
             return with_inner_pid(pid)
@@ -187,7 +187,7 @@ class Job:
         if signum not in self.keys or self.leads or posix.getpid() == 1:
             return
         try:
-            from .base.syscalls import PR_SET_DUMPABLE, prctl
+            from ..base.syscalls import PR_SET_DUMPABLE, prctl
 
             prctl(PR_SET_DUMPABLE, 0)  # no core file
         except (ImportError, OSError):
@@ -200,7 +200,7 @@ class Job:
 
 def is_stopping(pid: int, signum: int) -> bool:
     """Whether a process is stopped, or will be as soon as it takes `signum`."""
-    from .family.proc import status
+    from ..family.proc import status
 
     for _ in range(2):  # in between it is neither, or it was when the first line was read
         fields = status(pid)
