@@ -63,6 +63,6 @@ def launch(
 
     if sys.platform != "linux":
         return False
-    from . import program
+    from .run import launch
 
-    return program.launch(options, subreaper=subreaper)
+    return launch.launch(options, subreaper=subreaper)

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from pyinit import options, ps
+from pyinit import ps
+from pyinit.run import options
 
 SHARE = Path(__file__).parents[1] / "share"
 BEGIN, END = '.\\" begin options\n', '.\\" end options\n'

@@ -7,7 +7,7 @@ is no handler, so there is no race with one, and nothing wakes pyinit while noth
 import _signal
 from time import monotonic
 
-from ..command import close
+from ..run.command import close
 
 ALL_SIGNALS = tuple(_signal.valid_signals())
 SI_KERNEL, LOWEST_CODE = 0x80, -64  # the highest si_code; the lowest with a name is SI_ASYNCNL, -60

@@ -11,7 +11,7 @@ from ..base import NEVER_REPLACED, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from ..command import MainChild
+    from ..run.command import MainChild
 
 
 class Receivers:

@@ -12,8 +12,8 @@ from time import monotonic
 
 from ..base import log
 from ..base.wait import wait_for_signal
-from ..command import MainChild
 from ..family import Receivers, proc, send
+from ..run.command import MainChild
 from . import Stop
 from .drain import drain
 

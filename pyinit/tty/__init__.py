@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..command import MainChild
+    from ..run.command import MainChild
 
 
 class Job:

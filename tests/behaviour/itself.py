@@ -8,7 +8,7 @@ import signal
 import sys
 
 import pyinit
-from pyinit.options import read
+from pyinit.run.options import read
 
 options = read(sys.argv[1:], {})
 pyinit.launch(

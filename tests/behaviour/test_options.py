@@ -15,7 +15,7 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("words", [["-h"], ["--help"], ["-vh"], ["--help", "--", "false"]], ids=str)
 def test_help_is_printed_to_stdout_with_every_option(mode: Mode, words: list[str]) -> None:
-    from pyinit.options import OPTIONS
+    from pyinit.run.options import OPTIONS
 
     with started(*words, mode=mode) as run:
         output = run.output().decode()

@@ -3,8 +3,8 @@
 import pytest
 
 from pyinit.base import Options, UsageError
-from pyinit.cli import parse
-from pyinit.options import OPTIONS, help_text
+from pyinit.run import parse
+from pyinit.run.options import OPTIONS, help_text
 
 
 def parsed(*words: str, **environ: str) -> Options:

@@ -2,8 +2,8 @@
 
 import signal
 
-from pyinit.command import MainChild
 from pyinit.family import Receivers
+from pyinit.run.command import MainChild
 from pyinit.stop import Stop
 from pyinit.stop.drain import Audience
 from tests.unit.test_telling import process

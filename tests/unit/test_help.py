@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from pyinit import __version__, options
+from pyinit import __version__
+from pyinit.run import options
 
 ROOT = Path(__file__).parents[2]
 

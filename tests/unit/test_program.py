@@ -7,7 +7,7 @@ import pytest
 
 import pyinit
 from pyinit.base import Options
-from pyinit.program import checked, option_words
+from pyinit.run.launch import checked, option_words
 
 
 @pytest.mark.parametrize(

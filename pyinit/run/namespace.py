@@ -17,20 +17,20 @@ import _signal
 import errno
 import posix
 
-from .base import OWN_ERROR, Options, log
-from .base.syscalls import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, mount, prctl, unshare
+from ..base import OWN_ERROR, Options, log
+from ..base.syscalls import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, mount, prctl, unshare
+from ..family import Receivers
+from ..family.reaper import Reaper
+from ..stop import Stop
 from .command import Caller, CommandError, close, close_status_fd, error_in, fork, read_report
-from .family import Receivers
-from .family.reaper import Reaper
 from .init import Init, report
 from .privileges import Privileges
-from .stop import Stop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from .native import Told
+    from ..native import Told
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000  # <linux/sched.h>
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_SLAVE = 0x2, 0x4, 0x8, 0x4000, 0x80000  # <linux/mount.h>
@@ -63,7 +63,7 @@ def run(options: "Options", caller: Caller, launched: "Told | None" = None) -> "
     """Run the command that `options` name in a PID namespace of its own, and exit with its status; CommandError."""
     assert launched is None  # launch() refuses -n
     if options.parent_death_signal:
-        from .base.parentage import set_parent_death_signal
+        from ..base.parentage import set_parent_death_signal
 
         set_parent_death_signal(options.parent_death_signal)
     Launcher(options, caller, unshare_pid()).run()
@@ -244,7 +244,7 @@ class PidOne(Init):
 
     def prepare(self) -> None:
         """What PID 1 needs, and import it."""
-        from .family import proc
+        from ..family import proc
 
         super().prepare()
         self.receivers.share_group = self.shares_group
@@ -257,7 +257,7 @@ class PidOne(Init):
             try:
                 posix.getpgid(self.child.pid)
             except ProcessLookupError:
-                from .family import proc
+                from ..family import proc
 
                 self.child.pid = 0
                 proc.set_root(0)

@@ -8,7 +8,7 @@ import _signal
 import posix
 import sys
 
-from .base import FROM_TERMINAL, NOT_FOUND, NOT_RUNNABLE, OWN_ERROR, log
+from ..base import FROM_TERMINAL, NOT_FOUND, NOT_RUNNABLE, OWN_ERROR, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

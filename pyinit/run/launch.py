@@ -19,8 +19,8 @@ import os  # is there: site has imported it
 import posix
 import sys
 
-from . import __path__, native
-from .base import FROM_TERMINAL, VARIABLES, Options, UsageError
+from .. import __path__, native
+from ..base import FROM_TERMINAL, VARIABLES, Options, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def other_threads() -> list[str]:
     import _thread
     from time import monotonic, sleep
 
-    from .family.proc import name
+    from ..family.proc import name
 
     deadline = monotonic() + THREAD_ENDS
     while not _thread._count() and len(tasks()) > 1 and monotonic() < deadline:
@@ -300,7 +300,7 @@ def has_controlling_terminal() -> bool:
 
 def set_subreaper(value: int) -> None:
     """See PR_SET_CHILD_SUBREAPER in prctl(2). RuntimeError where that can't be called."""
-    from .base.syscalls import PR_SET_CHILD_SUBREAPER, prctl
+    from ..base.syscalls import PR_SET_CHILD_SUBREAPER, prctl
 
     try:
         prctl(PR_SET_CHILD_SUBREAPER, value)

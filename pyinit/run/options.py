@@ -7,8 +7,8 @@ getopt costs 8 ms of the start, argparse 10.
 import _signal
 import posix
 
-from .base import OWN_ERROR, Options, UsageError, log
-from .base.signals import signal_number
+from ..base import OWN_ERROR, Options, UsageError, log
+from ..base.signals import signal_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -247,8 +247,8 @@ LICENSE = "pyinit is free software under the MIT licence: see LICENSE in its sou
 
 def version_text() -> str:
     """What --version prints."""
-    from . import __version__
-    from .native import works
+    from .. import __version__
+    from ..native import works
 
     return f"pyinit {__version__} (waits in {'C' if works() else 'Python'})\n"
 

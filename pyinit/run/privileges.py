@@ -8,7 +8,7 @@ import errno
 import posix
 import sys
 
-from .base.syscalls import libc, prctl
+from ..base.syscalls import libc, prctl
 
 PR_CAPBSET_DROP, PR_GET_SECUREBITS, PR_SET_SECUREBITS = 24, 27, 28  # <linux/prctl.h>
 CAPABILITY_VERSION_3 = 0x20080522  # <linux/capability.h>

@@ -7,18 +7,18 @@ import _signal
 import posix
 from time import monotonic, sleep
 
-from .base import ENDS_PAUSE, GRACE, SUSPEND_SIGNALS, log
-from .base.wait import AGAIN, close_inherited, wait_for_signal
+from ..base import ENDS_PAUSE, GRACE, SUSPEND_SIGNALS, log
+from ..base.wait import AGAIN, close_inherited, wait_for_signal
 from .command import Caller, MainChild, close_status_fd, exec_command, restore_locale, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from .base import Options
-    from .family.reaper import Reaper
-    from .native import Told
-    from .tty import Job
+    from ..base import Options
+    from ..family.reaper import Reaper
+    from ..native import Told
+    from ..tty import Job
 
 SIGCHLD, SIGCONT = _signal.SIGCHLD, _signal.SIGCONT
 
@@ -29,11 +29,11 @@ def run(options: "Options", caller: Caller, launched: "Told | None" = None) -> "
     `launched` says which child is the command, if that is a program that has launched itself.
     """
     if posix.getpid() != 1 and launched is None:
-        from .base.parentage import adopt_orphans
+        from ..base.parentage import adopt_orphans
 
         adopt_orphans()
     if options.parent_death_signal:
-        from .base.parentage import set_parent_death_signal
+        from ..base.parentage import set_parent_death_signal
 
         set_parent_death_signal(options.parent_death_signal)
     Init(options, caller).run(launched)
@@ -105,7 +105,7 @@ class Init:
     def become_waiter(self) -> None:
         """Become the C program, which waits from here on. Returns if there is something that takes Python."""
         if self.caller.terminal is None:
-            from . import native
+            from .. import native
 
             if native.serves(self.options):
                 restore_locale()
@@ -117,10 +117,10 @@ class Init:
 
         It delays no command, which runs by now.
         """
-        from .base import output, signals  # noqa: F401
-        from .family import Receivers
-        from .family.reaper import Reaper
-        from .stop import Stop
+        from ..base import output, signals  # noqa: F401
+        from ..family import Receivers
+        from ..family.reaper import Reaper
+        from ..stop import Stop
 
         options, has_terminal = self.options, self.caller.terminal is not None
         self.stop = Stop(grace=options.grace, kill_after=options.kill_after, wait_all=options.wait_all)
@@ -131,7 +131,7 @@ class Init:
     def start_job(self) -> None:
         """Under a terminal: begin with job control."""
         if self.caller.terminal is not None:
-            from .tty import Job
+            from ..tty import Job
 
             self.job = Job(self.caller.terminal, self.child, self.continue_child)
             for siginfo in self.early:  # not acted on where the main child has ended
@@ -203,7 +203,7 @@ class Init:
             if not self.job.got_sigcont():
                 outgoing = None
         if log.level >= log.DEBUG:
-            from .base.signals import signal_name
+            from ..base.signals import signal_name
 
             log.debug(f"{signal_name(signum)} came in; forwarded: {signal_name(outgoing) if outgoing else 'nothing'}")
         if outgoing and self.child.pid:
@@ -245,7 +245,7 @@ class Init:
         if self.job is not None:
             self.job.child_ended()
         if log.level >= log.INFO:
-            from .base.signals import describe
+            from ..base.signals import describe
 
             log.info(f"the command, PID {pid}, ended: {describe(wait_status)}")
         report(self.status_fd, f'{{"exit-code": {status}}}')
@@ -253,8 +253,8 @@ class Init:
     def drain(self) -> None:
         """See to what the main child has left behind."""
         if not self.reaper.childless:
-            from .family.proc import NoProcError
-            from .stop.drain import drain
+            from ..family.proc import NoProcError
+            from ..stop.drain import drain
 
             try:
                 drain(self.stop, self.receivers, self.reaper, self.take_signal)
@@ -342,6 +342,6 @@ class Init:
 def report(status_fd: int, document: str) -> None:
     """Write a line to --json-status-fd, if there is one."""
     if status_fd >= 0:
-        from .base.output import write
+        from ..base.output import write
 
         write(status_fd, f"{document}\n".encode())

@@ -7,14 +7,14 @@ program has left to Python. What the options are is in the module options.
 import posix
 import sys
 
-from .base import OWN_ERROR, VARIABLES, Options, UsageError, log
+from ..base import OWN_ERROR, VARIABLES, Options, UsageError, log
 from .command import Caller, CommandError, close, exec_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from .native import Told
+    from ..native import Told
 
 
 def main(inherited_mask: "set[int]") -> "NoReturn":
@@ -24,11 +24,11 @@ def main(inherited_mask: "set[int]") -> "NoReturn":
     words = sys.argv[1:]
     told: Told | None = None
     if words and words[0].startswith("--told="):
-        from .native import told as take
+        from ..native import told as take
 
         told = take(words)
     if told is not None and told.is_for_adviser:
-        from .stop.adviser import run as advise
+        from ..stop.adviser import run as advise
 
         advise(parse(words, posix.environ), told)
     caller = Caller(inherited_mask if told is None else told.mask, words, told.ignored if told else ())
