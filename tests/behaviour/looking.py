@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema
 
 from tests.harness import (
+    CHECKOUT,
     UNSHARE,
     Started,
     children_of,
@@ -22,7 +23,7 @@ from tests.harness import (
 )
 
 PS = str(Path(sys.executable).with_name("pyinit-ps"))
-SCHEMA = json.loads(Path(__file__).with_name("ps.schema.json").read_text())
+SCHEMA = json.loads((CHECKOUT / "pyinit/ps/schema.json").read_text())
 FOR_A_MOMENT = 0.5  # seconds in which what dies of a signal has died
 
 

@@ -71,7 +71,7 @@ def home_of(tmp_path: Path) -> tuple[Path, list[str]]:
 
 
 def damage_each_module(home: Path) -> None:
-    for module in home.rglob("pyinit/*.py"):
+    for module in home.rglob("pyinit/**/*.py"):
         module.write_text("1/0")
 
 

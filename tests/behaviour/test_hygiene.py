@@ -223,9 +223,12 @@ def imported(mode: Mode, *words: str) -> set[str]:
 def test_a_plain_start_as_pid_1_imports_what_it_needs_and_nothing_else() -> None:
     need_root()
     added = imported("pid1", str(SCRIPT), "--", "/bin/true") - imported("pid1", "-c", "")
-    own = {"pyinit", "pyinit.cli", "pyinit.command", "pyinit.init", "pyinit.log"}
-    own |= {"_stat", "pyinit.native", "pyinit.request", "pyinit.taker"}
-    then = {"drain", "output", "processes", "reaper", "receivers", "sending", "signals", "stop", "telling"}
+    own = {"_stat", "pyinit"}
+    own |= {
+        f"pyinit.{module}" for module in ("base", "base.log", "base.wait", "native", "run", "run.command", "run.init")
+    }
+    then = {"base.output", "base.signals", "family", "family.proc", "family.reaper", "family.send"}
+    then |= {"stop", "stop.drain", "stop.order"}
     own |= set() if IN_C else {f"pyinit.{module}" for module in then}
     assert added == own
 

@@ -182,7 +182,7 @@ def test_a_relative_path_through_path_works(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"def", b"\0", b"1/0", b"\xff"], ids=repr)
-@pytest.mark.parametrize("module", ["__init__", "cli", "init"])
+@pytest.mark.parametrize("module", ["__init__", "run/__init__", "run/init"])
 def test_a_damaged_package_is_one_line_and_125(tmp_path: Path, module: str, content: bytes) -> None:
     copy_installation(tmp_path)
     (damaged,) = tmp_path.rglob(f"pyinit/{module}.py")

@@ -306,7 +306,7 @@ imported = set(sys.modules) - before
 pyinit.launch()
 print(imported, sorted(set(sys.modules) - before - imported))
 """
-    own = ["_thread", "gc", "pyinit.program", "pyinit.request", "pyinit.native", "time"]
+    own = ["_thread", "gc", "pyinit.base", "pyinit.native", "pyinit.native.launch", "time"]
     status, output = run(text)
     imported, _, launched = output.partition(" ")
     assert (status, imported) == (0, "{'pyinit'}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pyinit import findings, members
+from pyinit.ps import diagnosis, snapshot
 from tests.behaviour.looking import as_pid_1, effects, look, pid_1_of, problems, run_ps, survives
 from tests.behaviour.programs import compiled
 from tests.behaviour.stopping import DEAF, recorder, up
@@ -183,11 +183,11 @@ def test_a_namespace_that_goes_meanwhile_is_left_out() -> None:
     with as_pid_1("sh", "-c", "echo up; exec sleep 1000") as run:
         up(run)
         pid = pid_1_of(run)
-        _, group = members.around(pid, members.everyone())
-        assert [finding.kind for finding in findings.find(group, signal.SIGTERM)] == ["deaf-init"]
+        _, group = snapshot.around(pid, snapshot.everyone())
+        assert [finding.kind for finding in diagnosis.find(group, signal.SIGTERM)] == ["deaf-init"]
         os.kill(pid, signal.SIGKILL)
         run.wait()
-        assert findings.lasting(group, signal.SIGTERM) == []
+        assert diagnosis.lasting(group, signal.SIGTERM) == []
 
 
 # Behind which inits the shell's child is told: `told` says so, and then nothing is found.

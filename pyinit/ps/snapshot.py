@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from time import CLOCK_BOOTTIME, clock_gettime
 from typing import NamedTuple
 
-from .base import Options, UsageError
-from .family import proc
-from .native import WORD, Told
-from .run import options
-from .stop import order
+from ..base import Options, UsageError
+from ..family import proc
+from ..native import WORD, Told
+from ..run import options
+from ..stop import order
 
 KERNEL_THREAD = 0x00200000  # PF_KTHREAD of <linux/sched.h>, in the flags of proc_pid_stat(5)
 MOST_ROUNDS = 20

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from time import sleep
 from typing import NamedTuple
 
-from .base import NEVER_REPLACED
-from .base.signals import signal_name, signal_number
-from .family import proc
-from .family.proc import IGNORED_BY_DEFAULT
-from .members import MOST_ROUNDS, Init, Member, init_of, look, pyinit, rounds
+from ..base import NEVER_REPLACED
+from ..base.signals import signal_name, signal_number
+from ..family import proc
+from ..family.proc import IGNORED_BY_DEFAULT
+from .snapshot import MOST_ROUNDS, Init, Member, init_of, look, pyinit, rounds
 
 SHELLS = ("sh", "dash", "bash", "ash", "hush", "zsh", "ksh", "mksh", "fish")
 # Inits that forward to their child alone, unless they are told otherwise, and leave when it has ended.

@@ -17,10 +17,11 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from . import __version__, findings, members
-from .base.signals import signal_name, signal_number
-from .findings import Finding
-from .members import Member
+from .. import __version__
+from ..base.signals import signal_name, signal_number
+from . import diagnosis, snapshot
+from .diagnosis import Finding
+from .snapshot import Member
 
 WRONG = 2  # exit status: the command line, or nobody there
 FOUND = 1  # exit status of --check
@@ -50,7 +51,7 @@ def main(words: Sequence[str] | None = None) -> int:
             return 128 + signal.SIGPIPE
         print(f"pyinit-ps: {error.strerror}", file=sys.stderr)
         return WRONG
-    except members.UnseenError as error:
+    except snapshot.UnseenError as error:
         print(f"pyinit-ps: {error}", file=sys.stderr)
         return WRONG
     except Exception as error:  # it must not pass for a finding
@@ -103,13 +104,13 @@ def seconds(word: str) -> float:
 
 def show(options: argparse.Namespace) -> int:
     """Look once and print; the exit status."""
-    everyone = members.everyone()
+    everyone = snapshot.everyone()
     if options.all:
-        seen = members.by_namespace(everyone)
+        seen = snapshot.by_namespace(everyone)
     else:
         pid = None if options.target is None else pid_of(options.target)
-        seen = dict([members.around(pid, everyone)])
-    found = {namespace: findings.lasting(group, options.signal) for namespace, group in seen.items()}
+        seen = dict([snapshot.around(pid, everyone)])
+    found = {namespace: diagnosis.lasting(group, options.signal) for namespace, group in seen.items()}
     problems = [finding for some in found.values() for finding in problems_of(some)]
     if options.watch is not None and sys.stdout.isatty():
         print("\033[H\033[J", end="")
@@ -148,7 +149,7 @@ def pid_of(target: str) -> int:
             return int(answer)
         said = done.stderr.strip().splitlines()
         answers.append(f"{engine}: {said[-1] if said else 'it does not run'}")
-    raise members.UnseenError(f"{target!r} is no PID; {'; '.join(answers) or 'there is neither docker nor podman'}")
+    raise snapshot.UnseenError(f"{target!r} is no PID; {'; '.join(answers) or 'there is neither docker nor podman'}")
 
 
 def problems_of(found: list[Finding]) -> list[Finding]:
@@ -161,7 +162,7 @@ def overview(seen: dict[str, dict[int, Member]], found: dict[str, list[Finding]]
     order = sorted(seen, key=lambda name: (-len(problems_of(found[name])), name))
     for name in order:
         group, problems = seen[name], problems_of(found[name])
-        init = members.init_of(group)
+        init = snapshot.init_of(group)
         zombies = sum(member.is_zombie for member in group.values())
         who = [str(init.pid), init.name] if init else ["-", "-"]
         first = problems[0].text if problems else ""
@@ -186,7 +187,7 @@ def tree_lines(group: dict[int, Member], signum: int) -> list[str]:
     for depth, member in in_order(group):
         pids = [*map(str, member.pids), *[""] * (deepest - len(member.pids))]
         words = "  " * depth + member.title()
-        does = findings.effect(member, signum)
+        does = diagnosis.effect(member, signum)
         rows.append([*pids, user(member.uid), member.state, age(member.age), str(member.threads), does, words])
     return aligned(rows)
 
@@ -197,11 +198,11 @@ def in_order(group: dict[int, Member]) -> Iterator[tuple[int, Member]]:
     for member in group.values():
         parent = member.parent if member.parent in group else 0
         children.setdefault(parent, []).append(member)
-    waiting = [(0, member) for member in sorted(children.get(0, ()), key=members.oldest_last)]
+    waiting = [(0, member) for member in sorted(children.get(0, ()), key=snapshot.oldest_last)]
     while waiting:
         depth, member = waiting.pop()
         yield depth, member
-        waiting += [(depth + 1, child) for child in sorted(children.get(member.pid, ()), key=members.oldest_last)]
+        waiting += [(depth + 1, child) for child in sorted(children.get(member.pid, ()), key=snapshot.oldest_last)]
 
 
 def finding_lines(found: list[Finding]) -> list[str]:
@@ -216,7 +217,7 @@ def finding_lines(found: list[Finding]) -> list[str]:
 
 
 def document(seen: dict[str, dict[int, Member]], found: dict[str, list[Finding]], signum: int) -> dict[str, object]:
-    """The same for machines; tests/behaviour/ps.schema.json describes it."""
+    """The same for machines; schema.json describes it."""
     return {
         "version": 1,
         "signal": signal_name(signum),
@@ -233,7 +234,7 @@ def document(seen: dict[str, dict[int, Member]], found: dict[str, list[Finding]]
                         "threads": member.threads,
                         "name": member.name,
                         "command": member.words,
-                        "effect": findings.effect(member, signum),
+                        "effect": diagnosis.effect(member, signum),
                     }
                     for _, member in in_order(group)
                 ],
