@@ -63,6 +63,6 @@ def launch(
 
     if sys.platform != "linux":
         return False
-    from .run import launch
+    from .native import launch
 
     return launch.launch(options, subreaper=subreaper)

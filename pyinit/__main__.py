@@ -4,8 +4,8 @@ import posix
 import sys
 
 from .base import OWN_ERROR
+from .native.launch import SCRIPT, isolated
 from .run.command import restore_locale
-from .run.launch import SCRIPT, isolated
 
 try:
     restore_locale()

@@ -7,7 +7,7 @@ import pytest
 
 import pyinit
 from pyinit.base import Options
-from pyinit.run.launch import checked, option_words
+from pyinit.native.launch import checked, option_words
 
 
 @pytest.mark.parametrize(

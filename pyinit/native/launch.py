@@ -80,7 +80,7 @@ def checked(words: list[str]) -> Options:
     """The options that `words` and the environment ask for; ValueError where they don't make sense."""
     if not words and not any(variable in os.environb for variable in VARIABLES):
         return Options()
-    from .options import check_status_fd, read
+    from ..run.options import check_status_fd, read
 
     try:
         options = read(words, dict(os.environb))
@@ -274,7 +274,7 @@ def above_2(fd: int) -> int:
 def name_reader(parent: int) -> None:
     """In the child: see command.names_of_reader()."""
     if b"LISTEN_PID" in os.environb or b"WATCHDOG_PID" in os.environb:
-        from .command import names_of_reader
+        from ..run.command import names_of_reader
 
         for name, value in names_of_reader(os.environb, parent).items():
             if value:
@@ -290,7 +290,7 @@ def has_controlling_terminal() -> bool:
     except OSError as error:
         if error.errno == ENXIO:  # certainly none
             return False
-    from .command import controlling_terminal
+    from ..run.command import controlling_terminal
 
     terminal = controlling_terminal()
     if terminal:
