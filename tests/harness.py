@@ -19,6 +19,7 @@ from typing import Any, Literal, NoReturn, TypeVar
 Value = TypeVar("Value")
 Mode = Literal["pid1", "subreaper"]
 
+CHECKOUT = Path(__file__).parents[1]
 PYINIT = Path(os.environ.get("PYINIT_UNDER_TEST") or Path(sys.executable).with_name("pyinit"))
 # Python's half: beside the C program, or the command itself if that was not built.
 SCRIPT = PYINIT.with_name("pyinit-python") if PYINIT.with_name("pyinit-python").exists() else PYINIT

@@ -12,9 +12,7 @@ import pytest
 
 from tests.behaviour.launching import copy_installation
 from tests.behaviour.programs import build_directory
-from tests.harness import BASE_PYTHON, PYINIT, SCRIPT, UNSHARE, Mode, need, need_root, started
-
-CHECKOUT = Path(__file__).parents[2]
+from tests.harness import BASE_PYTHON, CHECKOUT, PYINIT, SCRIPT, UNSHARE, Mode, need, need_root, started
 
 PIP = next(Path(sys.prefix).glob("lib/python3*/site-packages/pip"))
 QUIET = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-index", "--break-system-packages"]

@@ -14,6 +14,7 @@ from tests.behaviour.launching import copy_installation, in_mount_namespace, lau
 from tests.behaviour.programs import build_directory, compiled
 from tests.behaviour.stopping import assert_a_trace_stop_is_no_end
 from tests.harness import (
+    CHECKOUT,
     IN_C,
     PYINIT,
     PYTHON,
@@ -28,8 +29,6 @@ from tests.harness import (
     wait_until,
     waits_for_ever,
 )
-
-CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
