@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from tests.behaviour.launching import next_line
+from tests.behaviour.pid_namespace import next_line
 from tests.behaviour.shell import SHELLS, shell
 from tests.harness import PYINIT, Started, children_of, started, state_of, status_of, wait_until
 

@@ -24,9 +24,9 @@ STOP_SIGNALS = frozenset({_signal.SIGTERM, _signal.SIGINT, _signal.SIGQUIT})
 NEVER_REPLACED = (_signal.SIGTERM, _signal.SIGINT)  # where the main child ignores a stop signal
 ENDS_PAUSE = frozenset({_signal.SIGTERM, _signal.SIGINT})
 SUSPEND_SIGNALS = frozenset({_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU})
-KEYS = frozenset({_signal.SIGINT, _signal.SIGQUIT})  # Ctrl-C and Ctrl-\, which end a job
+KEYBOARD_STOPS = frozenset({_signal.SIGINT, _signal.SIGQUIT})  # Ctrl-C and Ctrl-\, which end a job
 # What a terminal sends to a whole process group. SIGCONT is not among them: the wait status tells whether it came.
-FROM_TERMINAL = SUSPEND_SIGNALS | KEYS | {_signal.SIGHUP, _signal.SIGWINCH}
+FROM_TERMINAL = SUSPEND_SIGNALS | KEYBOARD_STOPS | {_signal.SIGHUP, _signal.SIGWINCH}
 
 AS_IT_IS: "Mapping[int, int]" = {}  # no signal is rewritten
 
@@ -59,7 +59,7 @@ class Options:
     def __setattr__(self, name: str, value: object) -> "NoReturn":
         raise AttributeError(f"options are not changed: {name}")
 
-    def but(self, **given: object) -> "Options":
+    def replace(self, **given: object) -> "Options":
         """The same options with others `given` in place of theirs."""
         return Options(**{**self.__dict__, **given})
 

@@ -50,7 +50,7 @@ def debug(message: str) -> None:
     _say(DEBUG, message)
 
 
-def survived(step: "Callable[..., object]", *arguments: object) -> bool:
+def attempt(step: "Callable[..., object]", *arguments: object) -> bool:
     """Call `step`; where it fails, say so, and return false: once the command runs, no error may end pyinit.
 
     Such as a system call that a filter denies, no descriptor or no memory left, a package that has been removed. The

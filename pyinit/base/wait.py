@@ -11,7 +11,7 @@ from ..run.command import close
 
 ALL_SIGNALS = tuple(_signal.valid_signals())
 SI_KERNEL, LOWEST_CODE = 0x80, -64  # the highest si_code; the lowest with a name is SI_ASYNCNL, -60
-AGAIN = 0.1  # seconds until what has failed is tried again
+RETRY_AFTER = 0.1  # seconds until what has failed is tried again
 
 
 def wait_for_signal(deadline: float | None) -> "_signal.struct_siginfo | None":

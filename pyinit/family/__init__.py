@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from ..run.command import MainChild
 
 
-class Receivers:
+class Targets:
     """Those below pyinit, as far as `scope`, one of child, group and all, asks for them."""
 
     def __init__(self, scope: str, child: "MainChild", *, share_group: bool) -> None:
         self.scope, self.child, self.share_group = scope, child, share_group
-        self.told_when: tuple[int, int] | None = None  # when group or all were told to stop; see proc.birth()
+        self.newest_signalled: tuple[int, int] | None = None  # when group or all were told to stop; see proc.newest()
         self.warned_of_proc = False
 
     def stop_comes(self) -> None:
         """They are about to be sent a stop signal, if there is still a main child."""
         if self.child.pid and self.scope != "child":
-            from .proc import birth
+            from .proc import newest
 
-            self.told_when = birth()
+            self.newest_signalled = newest()
 
-    def heeded(self, signum: int) -> int:
+    def signal_it_heeds(self, signum: int) -> int:
         """SIGTERM where the main child ignores the stop signal `signum`, as bash does SIGQUIT, and nobody else gets it.
 
         What it leaves behind is told `signum`. Not for SIGINT, which background jobs have reason to ignore.

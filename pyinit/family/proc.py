@@ -1,6 +1,6 @@
 """/proc: who is below pyinit, and what a process is. It only reads.
 
-Called by drain, receivers and sending, and by members for pyinit-ps. Everything in /proc may be gone between two reads:
+Called by drain, targets and sending, and by members for pyinit-ps. Everything in /proc may be gone between two reads:
 what has gone is left out. See proc(5).
 """
 
@@ -117,7 +117,7 @@ def process(pid: int) -> Process:
     return Process(pid, _stat_fields(pid, 32))
 
 
-def birth() -> tuple[int, int]:
+def newest() -> tuple[int, int]:
     """The start and the PID of the latest process so far, at most, to compare Process.birth with.
 
     The PID is 0 where /proc/loadavg cannot be read; see proc(5).
@@ -297,10 +297,10 @@ def pipe_on_stdin(pid: int) -> str:
 
 
 def pipes(
-    left: "Mapping[int, Process]", untold: "Iterable[Process]", own_stdin: str
+    left: "Mapping[int, Process]", unsignalled: "Iterable[Process]", own_stdin: str
 ) -> "tuple[dict[int, str], dict[int, set[str] | None]]":
-    """Who of the `untold` reads its stdin from a pipe that is not `own_stdin`, and what all who are `left` write to."""
-    found = {process.pid: pipe_on_stdin(process.pid) for process in untold}
+    """Which of the `unsignalled` read stdin from a pipe other than `own_stdin`, and what those `left` write to."""
+    found = {process.pid: pipe_on_stdin(process.pid) for process in unsignalled}
     readers = {pid: pipe for pid, pipe in found.items() if pipe not in ("", own_stdin)}
     return readers, {pid: pipes_written_by(pid) for pid in left} if readers else {}
 

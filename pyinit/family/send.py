@@ -1,6 +1,6 @@
 """Signals to processes that are not pyinit's children, whose PIDs may be somebody else's before the signal gets there.
 
-Called by drain, and by receivers for --scope all and --kill-after.
+Called by drain, and by targets for --scope all and --kill-after.
 """
 
 import _signal

@@ -48,7 +48,7 @@ def launch(given: "Mapping[str, object]", *, subreaper: bool) -> bool:
     try:
         # A handler of the program may run in here once more, and raise.
         _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
-        split(options, words)
+        fork_and_become(options, words)
     finally:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
     return True
@@ -147,7 +147,7 @@ def isolated() -> list[str]:
     return [sys.executable, native.FLAGS, SCRIPT]
 
 
-def split(options: Options, words: list[str]) -> None:
+def fork_and_become(options: Options, words: list[str]) -> None:
     """Fork, become pyinit in the parent, and return in the child; OSError where that can't be done.
 
     As much as possible is done before fork(2): after it every page that one of the two writes to is copied. Whoever is
@@ -160,7 +160,7 @@ def split(options: Options, words: list[str]) -> None:
     handler = _signal.getsignal(_signal.SIGCHLD)
     has_terminal = has_controlling_terminal()
     words = [*words, "--", *sys.orig_argv]
-    reader, writer = map(above_2, posix.pipe2(posix.O_CLOEXEC))
+    reader, writer = map(above_stderr, posix.pipe2(posix.O_CLOEXEC))
     undo.append((posix.close, reader))
     try:
         if gc.isenabled():  # no finalizer of the program runs in the parent
@@ -248,7 +248,7 @@ def give_up(child: int, handler: "Callable[..., object] | int | None", taken: "l
 def become_waiter(waiter: "native.Waiter", child: int) -> None:
     """Become the C program, in /: somebody may want to unmount what the program was started in. Returns if it can't."""
     try:
-        folder = above_2(posix.open(".", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC))
+        folder = above_stderr(posix.open(".", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC))
     except OSError:  # it may not be searched
         waiter.become(child)
         return
@@ -260,7 +260,7 @@ def become_waiter(waiter: "native.Waiter", child: int) -> None:
         posix.close(folder)
 
 
-def above_2(fd: int) -> int:
+def above_stderr(fd: int) -> int:
     """A descriptor in place of `fd`, if that has the number of a standard stream, which is closed then."""
     if fd > 2:
         return fd

@@ -240,16 +240,16 @@ def rounds(init: Member, main: Member | None, group: dict[int, Member], signum: 
     }
     told = [] if main is None else [[main]]
     deaf = {process.birth for process in left.values() if process.ignores(signum) and not process.may_take(signum)}
-    untold = list(left.values())
-    readers, written = proc.pipes(left, untold, proc.pipe_on_stdin(init.pid))
-    while untold and len(told) < MOST_ROUNDS:
-        heads, reading, writers = order.heads(left, untold, deaf, readers, written)
+    unsignalled = list(left.values())
+    readers, written = proc.pipes(left, unsignalled, proc.pipe_on_stdin(init.pid))
+    while unsignalled and len(told) < MOST_ROUNDS:
+        heads, reading, writers = order.next_to_signal(left, unsignalled, deaf, readers, written)
         listeners = order.without_waiting(heads, left, deaf, reading, writers, ())
         if not listeners:
             break
         gone = {process.pid for process in listeners}
         told.append([group[pid] for pid in sorted(gone)])
-        untold = [process for process in untold if process.pid not in gone]
+        unsignalled = [process for process in unsignalled if process.pid not in gone]
         left = {pid: process for pid, process in left.items() if pid not in gone or process.birth in deaf}
         readers = {pid: pipe for pid, pipe in readers.items() if pid in left and pid not in gone}
         written = {pid: pipes for pid, pipes in written.items() if pid in left} if readers else {}

@@ -8,7 +8,7 @@ import posix
 import sys
 
 from ..base import OWN_ERROR, VARIABLES, Options, UsageError, log
-from .command import Caller, CommandError, close, exec_command
+from .command import CommandError, Inherited, close, exec_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def main(inherited_mask: "set[int]") -> "NoReturn":
     """Run pyinit to its end with the words of sys.argv; `inherited_mask` is the signal mask it was started with."""
     log.start(log.WARNING)
-    log.survived(set_name)
+    log.attempt(set_name)
     words = sys.argv[1:]
     told: Told | None = None
     if words and words[0].startswith("--told="):
@@ -31,15 +31,15 @@ def main(inherited_mask: "set[int]") -> "NoReturn":
         from ..stop.adviser import run as advise
 
         advise(parse(words, posix.environ), told)
-    caller = Caller(inherited_mask if told is None else told.mask, words, told.ignored if told else ())
+    inherited = Inherited(inherited_mask if told is None else told.mask, words, told.ignored if told else ())
     try:
         options = parse(words, posix.environ)
         if options.prints:
             from .options import print_and_exit
 
-            print_and_exit(options.prints(), caller.mask)
+            print_and_exit(options.prints(), inherited.mask)
         if told is not None and told.is_for_command:
-            explain(caller, options)
+            explain(inherited, options)
         log.start(options.verbosity)
         if options.pid_namespace:
             try:
@@ -48,7 +48,7 @@ def main(inherited_mask: "set[int]") -> "NoReturn":
                 raise UsageError(f"--pid-namespace needs ctypes of this Python: {error}") from None
         else:
             from .init import run
-        run(options, caller, told if told is not None and told.child else None)
+        run(options, inherited, told if told is not None and told.child else None)
     except CommandError as error:
         log.error(str(error))
         posix._exit(error.status)
@@ -68,9 +68,9 @@ def set_name() -> None:
     close(comm)
 
 
-def explain(caller: Caller, options: Options) -> "NoReturn":
+def explain(inherited: Inherited, options: Options) -> "NoReturn":
     """Execute the command, which the C program could not, or say why that cannot be."""
-    exec_command(caller, options.command)
+    exec_command(inherited, options.command)
 
 
 def parse(words: list[str], environ: dict[bytes, bytes]) -> Options:

@@ -53,7 +53,7 @@ class MainChild:
         return True
 
 
-class Caller:
+class Inherited:
     """How pyinit was started: what its child must find again."""
 
     __slots__ = ("ignored", "mask", "pid", "script", "terminal", "words")
@@ -90,7 +90,7 @@ def controlling_terminal() -> int | None:
     return terminal
 
 
-def start(caller: Caller, run: "Callable[[int], NoReturn]") -> "tuple[int, list[_signal.struct_siginfo]]":
+def start(inherited: Inherited, run: "Callable[[int], NoReturn]") -> "tuple[int, list[_signal.struct_siginfo]]":
     """Fork the child that will be the command, and have it call `run`, which execs it.
 
     Return its PID, and the signals that came before it was there, when the exec has happened: so no signal is ever
@@ -99,20 +99,20 @@ def start(caller: Caller, run: "Callable[[int], NoReturn]") -> "tuple[int, list[
     Ctrl-Z stops all of a job, so from before the fork until the exec it stops pyinit too, which waits for the child. As
     PID 1 it cannot.
     """
-    stops_with_child = caller.terminal is not None and posix.getpid() != 1
+    stops_with_child = inherited.terminal is not None and posix.getpid() != 1
     if stops_with_child:
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGTSTP})
     pid, report_end = fork(run)
     early: list[_signal.struct_siginfo] = []
-    if caller.terminal is not None:
-        log.survived(share_pending, pid, early)
+    if inherited.terminal is not None:
+        log.attempt(share_pending, pid, early)
     try:
         report = read_report(report_end)
     except CommandError as error:
         log.warning(f"{error}; the command may run")  # else its status tells as much
         report = b""
     if stops_with_child:
-        log.survived(_signal.pthread_sigmask, _signal.SIG_BLOCK, {_signal.SIGTSTP})
+        log.attempt(_signal.pthread_sigmask, _signal.SIG_BLOCK, {_signal.SIGTSTP})
     if report:
         posix.waitpid(pid, 0)
         raise error_in(report)
@@ -201,17 +201,17 @@ def close_status_fd(fd: int) -> None:
         close(fd)
 
 
-def exec_command(caller: Caller, words: list[str]) -> "NoReturn":
+def exec_command(inherited: Inherited, words: list[str]) -> "NoReturn":
     """Turn this child into the command. CommandError where that can't be done."""
-    _restore_environment(caller.pid)
+    _restore_environment(inherited.pid)
     # CPython ignores these two at its start. Only the C program knows whether they were ignored before.
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
     if callable(_signal.getsignal(_signal.SIGINT)):
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
-    for signum in caller.ignored:
+    for signum in inherited.ignored:
         _signal.signal(signum, _signal.SIG_IGN)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, caller.mask)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, inherited.mask)
     _exec(words)
 
 

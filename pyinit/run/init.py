@@ -8,8 +8,8 @@ import posix
 from time import monotonic, sleep
 
 from ..base import ENDS_PAUSE, GRACE, SUSPEND_SIGNALS, log
-from ..base.wait import AGAIN, close_inherited, wait_for_signal
-from .command import Caller, MainChild, close_status_fd, exec_command, restore_locale, start
+from ..base.wait import RETRY_AFTER, close_inherited, wait_for_signal
+from .command import Inherited, MainChild, close_status_fd, exec_command, restore_locale, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SIGCHLD, SIGCONT = _signal.SIGCHLD, _signal.SIGCONT
 
 
-def run(options: "Options", caller: Caller, launched: "Told | None" = None) -> "NoReturn":
+def run(options: "Options", inherited: Inherited, launched: "Told | None" = None) -> "NoReturn":
     """Run the command that `options` name as this process's child, and exit with its status.
 
     `launched` says which child is the command, if that is a program that has launched itself.
@@ -36,7 +36,7 @@ def run(options: "Options", caller: Caller, launched: "Told | None" = None) -> "
         from ..base.parentage import set_parent_death_signal
 
         set_parent_death_signal(options.parent_death_signal)
-    Init(options, caller).run(launched)
+    Init(options, inherited).run(launched)
 
 
 class Init:
@@ -45,9 +45,9 @@ class Init:
     reaper: "Reaper"
     pid_one = 0  # of the main child's PID namespace, with -n; see Waiter
 
-    def __init__(self, options: "Options", caller: Caller) -> None:
+    def __init__(self, options: "Options", inherited: Inherited) -> None:
         self.early: list[_signal.struct_siginfo] = []  # signals that came before there was a main child
-        self.options, self.caller = options, caller
+        self.options, self.inherited = options, inherited
         self.child = MainChild()
         self.pauses = options.pause
         self.status_fd = options.status_fd
@@ -59,35 +59,35 @@ class Init:
         """Start the command, see it through, drain, exit. From the fork on no error ends pyinit."""
         if launched is not None:
             self.child.pid, self.child.group = launched.child, launched.group
-            log.survived(self.started)
+            log.attempt(self.started)
         elif not self.pauses:
             self.start()
-        self.settle()
-        log.survived(self.become_waiter)
-        is_prepared = log.survived(self.prepare)
+        self.let_go()
+        log.attempt(self.become_waiter)
+        is_prepared = log.attempt(self.prepare)
         if is_prepared:
             self.loop()
         else:
             self.simple_loop()
-        if not (is_prepared and log.survived(self.drain)):
+        if not (is_prepared and log.attempt(self.drain)):
             self.simple_drain()
         self.exit()
 
     def start(self) -> None:
         """Start the main child; CommandError."""
-        has_terminal = self.caller.terminal is not None
+        has_terminal = self.inherited.terminal is not None
         own_group = posix.getpgrp()
-        self.child.pid, self.early = start(self.caller, self.be_command)
+        self.child.pid, self.early = start(self.inherited, self.be_command)
         self.child.group = own_group if has_terminal else self.child.pid
-        log.survived(self.started)
+        log.attempt(self.started)
 
     def be_command(self, _: int) -> "NoReturn":
         """In the child: exec the command."""
         close_status_fd(self.status_fd)
-        if self.caller.terminal is None:
+        if self.inherited.terminal is None:
             posix.setpgid(0, 0)
         self.enter()
-        exec_command(self.caller, self.options.command)
+        exec_command(self.inherited, self.options.command)
 
     def enter(self) -> None:
         """In the child, before the exec: what -n does there."""
@@ -97,20 +97,20 @@ class Init:
         log.info(f"{self.options.command[0]} runs as PID {self.child.pid}")
         report(self.status_fd, f'{{"child-pid": {self.child.pid}}}')
 
-    def settle(self) -> None:
+    def let_go(self) -> None:
         """Once the command runs: let go of the directory and the descriptors."""
-        log.survived(posix.chdir, "/")  # somebody may want to unmount what pyinit was started in
-        log.survived(close_inherited, {self.status_fd, self.caller.terminal})
+        log.attempt(posix.chdir, "/")  # somebody may want to unmount what pyinit was started in
+        log.attempt(close_inherited, {self.status_fd, self.inherited.terminal})
 
     def become_waiter(self) -> None:
         """Become the C program, which waits from here on. Returns if there is something that takes Python."""
-        if self.caller.terminal is None:
+        if self.inherited.terminal is None:
             from .. import native
 
             if native.serves(self.options):
                 restore_locale()
-                caller = self.caller
-                native.Waiter(self.options, caller.words, caller.script, self.pid_one).become(self.child.pid)
+                inherited = self.inherited
+                native.Waiter(self.options, inherited.words, inherited.script, self.pid_one).become(self.child.pid)
 
     def prepare(self) -> None:
         """Make what the rest of this life needs, and import it: the package may be removed or replaced meanwhile.
@@ -118,22 +118,22 @@ class Init:
         It delays no command, which runs by now.
         """
         from ..base import output, signals  # noqa: F401
-        from ..family import Receivers
+        from ..family import Targets
         from ..family.reaper import Reaper
         from ..stop import Stop
 
-        options, has_terminal = self.options, self.caller.terminal is not None
+        options, has_terminal = self.options, self.inherited.terminal is not None
         self.stop = Stop(grace=options.grace, kill_after=options.kill_after, wait_all=options.wait_all)
-        self.receivers = Receivers(options.scope, self.child, share_group=has_terminal)
+        self.targets = Targets(options.scope, self.child, share_group=has_terminal)
         self.reaper = Reaper(self.child, self.child_changed, watches=has_terminal, warns=options.warn_on_reap)
         self.start_job()
 
     def start_job(self) -> None:
         """Under a terminal: begin with job control."""
-        if self.caller.terminal is not None:
+        if self.inherited.terminal is not None:
             from ..tty import Job
 
-            self.job = Job(self.caller.terminal, self.child, self.continue_child)
+            self.job = Job(self.inherited.terminal, self.child, self.continue_child)
             for siginfo in self.early:  # not acted on where the main child has ended
                 self.job.note_key(siginfo)
             if self.child.pid:
@@ -155,8 +155,8 @@ class Init:
         Reaping follows every signal, not only SIGCHLD: sigwaitinfo(2) takes the lowest number first, and a flood of
         SIGHUP would keep SIGCHLD waiting for ever.
         """
-        if not log.survived(lambda: self.act_on(self.next_signal(deadline))):
-            sleep(AGAIN)
+        if not log.attempt(lambda: self.act_on(self.next_signal(deadline))):
+            sleep(RETRY_AFTER)
         self.reap()
 
     def next_signal(self, deadline: float | None) -> "_signal.struct_siginfo | None":
@@ -165,9 +165,9 @@ class Init:
 
     def reap(self) -> None:
         """Reap what has ended. If that fails, try once more: the kernel tells of an end only once."""
-        if not log.survived(self.reaper.reap):
-            sleep(AGAIN)
-            log.survived(self.reaper.reap)
+        if not log.attempt(self.reaper.reap):
+            sleep(RETRY_AFTER)
+            log.attempt(self.reaper.reap)
 
     def act_on(self, siginfo: "_signal.struct_siginfo | None") -> None:
         """Do what a signal, or None for the deadline, asks for. SIGCHLD is pyinit's own, but not by kill(2)."""
@@ -175,29 +175,29 @@ class Init:
             if self.child.pid:
                 self.stop.expire()
                 log.info(f"{self.stop.kill_after:g} s after a stop signal: SIGKILL")
-                self.receivers.kill_descendants()
+                self.targets.kill_descendants()
             return
         signum = siginfo.si_signo
         if signum == SIGCHLD and siginfo.si_code > 0:
             return
-        has_got = self.job is not None and self.job.has_got(siginfo)
+        group_got_it = self.job is not None and self.job.group_got_it(siginfo)
         if self.child.pid:
-            self.forward(siginfo, has_got=has_got)
+            self.forward(siginfo, group_got_it=group_got_it)
         elif self.pauses:
             if signum in ENDS_PAUSE and self.options.stops(signum):
                 self.pauses = False
                 self.ask_to_stop(signum)
         elif self.options.stops(signum):
             self.ask_to_stop(signum)
-        elif (outgoing := self.options.forwarded(signum)) and not has_got:
-            self.receivers.signal_descendants(outgoing)
+        elif (outgoing := self.options.forwarded(signum)) and not group_got_it:
+            self.targets.signal_descendants(outgoing)
         if self.job is not None and signum in SUSPEND_SIGNALS:
             self.job.got_stop_signal(signum)
 
-    def forward(self, siginfo: "_signal.struct_siginfo", *, has_got: bool) -> None:
+    def forward(self, siginfo: "_signal.struct_siginfo", *, group_got_it: bool) -> None:
         """Forward a signal as the options say, unless the main child has got it already."""
         signum = siginfo.si_signo
-        outgoing = None if has_got else self.options.forwarded(signum)
+        outgoing = None if group_got_it else self.options.forwarded(signum)
         if signum == SIGCONT and self.job is not None:
             self.reaper.reap()  # to know whether the main child is stopped
             if not self.job.got_sigcont():
@@ -210,12 +210,12 @@ class Init:
             if self.options.stops(signum):
                 self.ask_to_stop(signum)
                 if siginfo.si_code <= 0:
-                    outgoing = self.receivers.heeded(outgoing)
-            self.receivers.signal(outgoing)
+                    outgoing = self.targets.signal_it_heeds(outgoing)
+            self.targets.signal(outgoing)
 
     def ask_to_stop(self, signum: int) -> None:
         """A stop signal has come in, which is forwarded if there is a main child."""
-        self.receivers.stop_comes()
+        self.targets.stop_comes()
         self.stop.ask(self.options.forwarded(signum) or signum, monotonic())
 
     def continue_child(self) -> None:
@@ -257,16 +257,16 @@ class Init:
             from ..stop.drain import drain
 
             try:
-                drain(self.stop, self.receivers, self.reaper, self.take_signal)
+                drain(self.stop, self.targets, self.reaper, self.take_signal)
             except NoProcError as error:
-                self.receivers.warn_of_proc(error)
-                has_got = self.options.scope == "all" and self.receivers.told_when is not None
-                self.simple_drain(SIGCONT if has_got else self.stop.drain_signal())
+                self.targets.warn_of_proc(error)
+                group_got_it = self.options.scope == "all" and self.targets.newest_signalled is not None
+                self.simple_drain(SIGCONT if group_got_it else self.stop.drain_signal())
 
     def exit(self) -> "NoReturn":
         """End as the main child has."""
         if self.job is not None and self.end_signal:
-            log.survived(self.job.die_of, self.end_signal)
+            log.attempt(self.job.die_of, self.end_signal)
         posix._exit(self.status)
 
     # What follows is for want of anything better: of the package no more than this module and command could be loaded,
@@ -275,8 +275,8 @@ class Init:
     def simple_loop(self) -> None:
         """As loop(), without job control, --scope and --kill-after."""
         while self.lives():
-            if not log.survived(self.forward_next):
-                sleep(AGAIN)
+            if not log.attempt(self.forward_next):
+                sleep(RETRY_AFTER)
             self.simple_reap()
 
     def forward_next(self) -> None:
@@ -296,7 +296,7 @@ class Init:
         try:
             while (ended := posix.waitpid(-1, posix.WNOHANG))[0]:
                 if ended[0] == self.child.pid:
-                    log.survived(self.child_changed, ended[1])
+                    log.attempt(self.child_changed, ended[1])
             return False
         except ChildProcessError:
             return True
@@ -309,12 +309,12 @@ class Init:
         grace = self.options.grace
         kill_at = monotonic() + (GRACE if grace is None else grace)
         for each in (signum, SIGCONT):
-            log.survived(self.signal_rest, each)
+            log.attempt(self.signal_rest, each)
         while not self.simple_reap() and (now := monotonic()) < kill_at + 2.0:
             if not self.signal_rest(_signal.SIGKILL if now >= kill_at else 0):
                 break
-            if not log.survived(wait_for_signal, now + AGAIN):
-                sleep(AGAIN)
+            if not log.attempt(wait_for_signal, now + RETRY_AFTER):
+                sleep(RETRY_AFTER)
 
     def signal_rest(self, signum: int) -> bool:
         """Send `signum` to all as PID 1, else to pyinit's children, or to the command's group if none can be listed.

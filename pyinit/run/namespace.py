@@ -19,10 +19,10 @@ import posix
 
 from ..base import OWN_ERROR, Options, log
 from ..base.syscalls import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, mount, prctl, unshare
-from ..family import Receivers
+from ..family import Targets
 from ..family.reaper import Reaper
 from ..stop import Stop
-from .command import Caller, CommandError, close, close_status_fd, error_in, fork, read_report
+from .command import CommandError, Inherited, close, close_status_fd, error_in, fork, read_report
 from .init import Init, report
 from .privileges import Privileges
 
@@ -59,28 +59,28 @@ class StepError(CommandError):
         super().__init__(OWN_ERROR, f"--pid-namespace: {step}: {error.strerror} ({code}): {hint} (exit {OWN_ERROR})")
 
 
-def run(options: "Options", caller: Caller, launched: "Told | None" = None) -> "NoReturn":
+def run(options: "Options", inherited: Inherited, launched: "Told | None" = None) -> "NoReturn":
     """Run the command that `options` name in a PID namespace of its own, and exit with its status; CommandError."""
     assert launched is None  # launch() refuses -n
     if options.parent_death_signal:
         from ..base.parentage import set_parent_death_signal
 
         set_parent_death_signal(options.parent_death_signal)
-    Launcher(options, caller, unshare_pid()).run()
+    Launcher(options, inherited, unshare_pid()).run()
 
 
 class Launcher(Init):
     """The process outside. `privileges` are those before a user namespace was made, if there is one."""
 
-    def __init__(self, options: "Options", caller: Caller, privileges: Privileges | None) -> None:
+    def __init__(self, options: "Options", inherited: Inherited, privileges: Privileges | None) -> None:
         own = Options(
             command=options.command,
             remapped=options.remapped,
             verbosity=options.verbosity,
             status_fd=options.status_fd,
         )
-        super().__init__(own, caller)
-        self.inner_options = options.but(status_fd=-1, remapped=frozenset())
+        super().__init__(own, inherited)
+        self.inner_options = options.replace(status_fd=-1, remapped=frozenset())
         self.privileges = privileges
 
     def start(self) -> None:
@@ -120,10 +120,10 @@ class Launcher(Init):
             raise StepError("prctl(PR_SET_PDEATHSIG)", error, "a seccomp filter forbids it") from None
         posix.write(report_fd, READY)  # EPIPE: the launcher died before that call
         close(report_fd)
-        log.survived(posix.read, self.go_reader, 1)  # no child of PID 1 takes the command's PID
+        log.attempt(posix.read, self.go_reader, 1)  # no child of PID 1 takes the command's PID
         close(self.go_reader)
         close_status_fd(self.status_fd)
-        PidOne(self.inner_options, self.caller).run()
+        PidOne(self.inner_options, self.inherited).run()
 
     def be_command(self, report_fd: int) -> "NoReturn":
         """In the child: exec the command."""
@@ -150,9 +150,9 @@ class Launcher(Init):
     def prepare(self) -> None:
         """What the launcher needs. Without job control, if that cannot be imported any more."""
         self.stop = Stop()
-        self.receivers = ToPidOne(self)
+        self.targets = ToPidOne(self)
         self.reaper = BothChildren(self)
-        log.survived(self.start_job)
+        log.attempt(self.start_job)
 
     def ask_to_stop(self, signum: int) -> None:
         """A stop signal has come in: after the command's end PID 1 gets it here."""
@@ -190,14 +190,14 @@ class Launcher(Init):
             self.status, self.end_signal = KILLED, 0
 
 
-class ToPidOne(Receivers):
+class ToPidOne(Targets):
     """In the launcher: PID 1 of the namespace gets every signal, and applies the options."""
 
     def __init__(self, launcher: Launcher) -> None:
-        super().__init__("child", launcher.child, share_group=launcher.caller.terminal is not None)
+        super().__init__("child", launcher.child, share_group=launcher.inherited.terminal is not None)
         self.launcher = launcher
 
-    def heeded(self, signum: int) -> int:
+    def signal_it_heeds(self, signum: int) -> int:
         """The signal itself."""
         return signum
 
@@ -215,7 +215,7 @@ class BothChildren(Reaper):
     """In the launcher: reaps PID 1 and the command, and children that the launcher was started with."""
 
     def __init__(self, launcher: Launcher) -> None:
-        super().__init__(launcher.child, launcher.child_changed, watches=launcher.caller.terminal is not None)
+        super().__init__(launcher.child, launcher.child_changed, watches=launcher.inherited.terminal is not None)
         self.launcher = launcher
         self.tells = True
 
@@ -230,12 +230,12 @@ class PidOne(Init):
 
     pid_one = 1
 
-    def __init__(self, options: "Options", caller: Caller) -> None:
-        super().__init__(options, caller)
-        self.shares_group = caller.terminal is not None
-        if caller.terminal:  # not stdin
-            close(caller.terminal)
-        caller.terminal = None
+    def __init__(self, options: "Options", inherited: Inherited) -> None:
+        super().__init__(options, inherited)
+        self.shares_group = inherited.terminal is not None
+        if inherited.terminal:  # not stdin
+            close(inherited.terminal)
+        inherited.terminal = None
 
     def start(self) -> None:
         """The launcher starts the command. Under a terminal their process group is outside: it is 0 here."""
@@ -247,7 +247,7 @@ class PidOne(Init):
         from ..family import proc
 
         super().prepare()
-        self.receivers.share_group = self.shares_group
+        self.targets.share_group = self.shares_group
         proc.set_root(COMMAND)
 
     def next_signal(self, deadline: float | None) -> "_signal.struct_siginfo | None":

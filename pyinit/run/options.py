@@ -22,7 +22,7 @@ def read(words: list[str], environ: dict[bytes, bytes]) -> Options:
     UsageError where they don't make sense.
     """
     options, command = _read_options(_read_environment(environ, Options()), words)
-    return options.but(command=command)
+    return options.replace(command=command)
 
 
 class Option:
@@ -41,14 +41,14 @@ def _read_environment(environ: dict[bytes, bytes], options: Options) -> Options:
     """What tini and dumb-init take from the environment, then PYINIT_OPTIONS."""
     # TINI_SUBREAPER asks for what pyinit always is.
     if b"TINI_KILL_PROCESS_GROUP" in environ:
-        options = options.but(scope="group")
+        options = options.replace(scope="group")
     verbosity = environ.get(b"TINI_VERBOSITY", b"")
     if verbosity.isdigit() and len(verbosity) < 9:  # tini's 1, its default, is warnings
-        options = options.but(verbosity=int(verbosity) - 1)
+        options = options.replace(verbosity=int(verbosity) - 1)
     if environ.get(b"DUMB_INIT_DEBUG") == b"1":
-        options = options.but(verbosity=log.INFO)
+        options = options.replace(verbosity=log.INFO)
     if environ.get(b"DUMB_INIT_SETSID") == b"0":
-        options = options.but(scope="child")
+        options = options.replace(scope="child")
     words = environ.get(b"PYINIT_OPTIONS", b"").decode(errors="surrogateescape").split()
     try:
         options, rest = _read_options(options, words)
@@ -132,7 +132,7 @@ def _apply(typed: str, option: Option, options: Options, value: str) -> Options:
 def _scope(options: Options, value: str) -> Options:
     if value not in ("child", "group", "all"):
         raise ValueError("a scope is child, group or all")
-    return options.but(scope=value)
+    return options.replace(scope=value)
 
 
 def _rewrite(options: Options, value: str) -> Options:
@@ -142,47 +142,47 @@ def _rewrite(options: Options, value: str) -> Options:
     signum = signal_number(came)
     if signum in (_signal.SIGKILL, _signal.SIGSTOP):
         raise ValueError(f"{came} cannot be caught")
-    return options.but(rewrites={**options.rewrites, signum: 0 if goes == "0" else signal_number(goes)})
+    return options.replace(rewrites={**options.rewrites, signum: 0 if goes == "0" else signal_number(goes)})
 
 
 def _remap_exit(options: Options, value: str) -> Options:
-    return options.but(remapped=options.remapped | {_integer(value, "an exit status", 255)})
+    return options.replace(remapped=options.remapped | {_integer(value, "an exit status", 255)})
 
 
 def _grace(options: Options, value: str) -> Options:
-    return options.but(grace=_seconds(value))
+    return options.replace(grace=_seconds(value))
 
 
 def _kill_after(options: Options, value: str) -> Options:
-    return options.but(kill_after=_seconds(value))
+    return options.replace(kill_after=_seconds(value))
 
 
 def _wait_all(options: Options, _: str) -> Options:
-    return options.but(wait_all=True)
+    return options.replace(wait_all=True)
 
 
 def _parent_death_signal(options: Options, value: str) -> Options:
-    return options.but(parent_death_signal=signal_number(value))
+    return options.replace(parent_death_signal=signal_number(value))
 
 
 def _pid_namespace(options: Options, _: str) -> Options:
-    return options.but(pid_namespace=True)
+    return options.replace(pid_namespace=True)
 
 
 def _pause(options: Options, _: str) -> Options:
-    return options.but(pause=True)
+    return options.replace(pause=True)
 
 
 def _warn_on_reap(options: Options, _: str) -> Options:
-    return options.but(warn_on_reap=True)
+    return options.replace(warn_on_reap=True)
 
 
 def _verbose(options: Options, _: str) -> Options:
-    return options.but(verbosity=max(options.verbosity, log.WARNING) + 1)
+    return options.replace(verbosity=max(options.verbosity, log.WARNING) + 1)
 
 
 def _status_fd(options: Options, value: str) -> Options:
-    return options.but(status_fd=_integer(value, "a descriptor", 2**31 - 1))
+    return options.replace(status_fd=_integer(value, "a descriptor", 2**31 - 1))
 
 
 def _integer(value: str, what: str, highest: int) -> int:
@@ -203,15 +203,15 @@ def _nothing(options: Options, _: str) -> Options:
 
 
 def _license(options: Options, _: str) -> Options:
-    return options.but(prints=lambda: LICENSE)
+    return options.replace(prints=lambda: LICENSE)
 
 
 def _help(options: Options, _: str) -> Options:
-    return options.but(prints=help_text)
+    return options.replace(prints=help_text)
 
 
 def _version(options: Options, _: str) -> Options:
-    return options.but(prints=version_text)
+    return options.replace(prints=version_text)
 
 
 OPTIONS = (

@@ -12,7 +12,7 @@ from time import monotonic
 
 from ..base import log
 from ..base.wait import wait_for_signal
-from ..family import Receivers, proc, send
+from ..family import Targets, proc, send
 from ..run.command import MainChild
 from . import Stop
 from .drain import drain
@@ -35,7 +35,7 @@ def run(options: "Options", told: "Told") -> "NoReturn":
     except proc.NoProcError as error:  # the C program can do without
         log.warning(f"descendants cannot be found, because /proc cannot be read: {error}")
         posix._exit(FAILED)
-    is_done = log.survived(lambda: Adviser(options, told).run())
+    is_done = log.attempt(lambda: Adviser(options, told).run())
     posix._exit(DONE if is_done else FAILED)
 
 
@@ -59,7 +59,7 @@ class Adviser:
         self.look_at_command()
         while self.child.pid:
             self.take_signal(self.stop.deadline())
-        drain(self.stop, Receivers("child", self.child, share_group=False), self, self.take_signal)
+        drain(self.stop, Targets("child", self.child, share_group=False), self, self.take_signal)
 
     def nobody_is_left(self) -> None:
         """As far as /proc shows. Most often the C program knows it first, and kills the adviser then."""

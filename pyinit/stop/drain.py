@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import TypeAlias
 
-    from ..family import Receivers
+    from ..family import Targets
     from ..family.proc import Process
     from ..family.reaper import Reaper
     from . import Stop
@@ -34,9 +34,7 @@ KILL_AGAIN = 0.05  # seconds between two rounds of SIGKILL
 MOST_NAMES = 10  # in one message
 
 
-def drain(
-    stop: "Stop", receivers: "Receivers", reaper: "Deaths", take_signal: "Callable[[float | None], None]"
-) -> None:
+def drain(stop: "Stop", targets: "Targets", reaper: "Deaths", take_signal: "Callable[[float | None], None]") -> None:
     """Let the leftover processes end, then make them; NoProcError if they cannot be seen.
 
     `take_signal` waits for a signal until a deadline, acts on it, and reaps, if this process is the parent.
@@ -51,26 +49,24 @@ def drain(
     while stop.phase == WAITING and not reaper.childless:
         take_signal(None)
     if not reaper.childless:
-        _let_end(stop, receivers, reaper, take_signal)
+        _let_end(stop, targets, reaper, take_signal)
     if not reaper.childless:
         _kill_all(reaper, take_signal)
     log.info(f"drained in {monotonic() - began:.2f} s")
 
 
-def _let_end(
-    stop: "Stop", receivers: "Receivers", reaper: "Deaths", take_signal: "Callable[[float | None], None]"
-) -> None:
+def _let_end(stop: "Stop", targets: "Targets", reaper: "Deaths", take_signal: "Callable[[float | None], None]") -> None:
     """Tell what is left, and look again, until nobody is left or the time is over."""
-    audience = Audience(stop, receivers)
+    leftovers = Drain(stop, targets)
     look_at = looked = monotonic()
     cost = 0.0
     while stop.phase == DRAINING and not reaper.childless:
         now, deadline, last_call = monotonic(), stop.deadline(), stop.last_call()
-        last = last_call is not None and now >= last_call and not audience.called
+        last = last_call is not None and now >= last_call and not leftovers.called
         if deadline is not None and now >= deadline:
             stop.expire()
         elif now >= look_at or last:
-            if not audience.look(now, last=last):
+            if not leftovers.look(now, last=last):
                 reaper.nobody_is_left()
             looked = monotonic()
             look_at, cost = looked + LOOK_AGAIN, looked - now
@@ -82,16 +78,16 @@ def _let_end(
                 look_at = min(look_at, looked + LOOKS_APART * cost)
 
 
-class Audience:
+class Drain:
     """Those who are left, and who of them has been told: each process once. Processes are named by their birth."""
 
-    def __init__(self, stop: "Stop", receivers: "Receivers") -> None:
-        self.stop, self.receivers = stop, receivers
+    def __init__(self, stop: "Stop", targets: "Targets") -> None:
+        self.stop, self.targets = stop, targets
         self.signum = stop.drain_signal()
         self.own_stdin = proc.pipe_on_stdin(posix.getpid())
         self.called = False  # for the last time
         self.seen: set[Birth] = set()
-        self.told: set[Birth] = set()
+        self.signalled: set[Birth] = set()
         self.ignored: set[Birth] = set()  # who ignored it when seen first, and not only since it was told
         self.ended_input: dict[int, float] = {}  # readers whose pipe has no writer, and since when
 
@@ -108,7 +104,7 @@ class Audience:
         aloof = self.deaf(left, late=late)
         if late:  # such as unshare(1), which blocks SIGTERM for as long as its child lives
             aloof |= {process.birth for process in left.values() if self.holds_off(process)}
-        self.tell(left, left.values() if last else self.heads(left, aloof, now))
+        self.signal(left, left.values() if last else self.next_to_signal(left, aloof, now))
         send.send((_signal.SIGCONT,), fresh, left)
         # Who loses its parent while /proc is walked may be missing, but not twice.
         if late and self.is_over(left) and self.is_over({process.pid: process for process in proc.left()}):
@@ -122,15 +118,15 @@ class Audience:
         Return the PIDs that are new. A look can miss a process, so some are new at a later look.
         """
         fresh = [process for process in left if process.birth not in self.seen]
-        when = self.receivers.told_when
+        when = self.targets.newest_signalled
         for process in fresh:
             self.seen.add(process.birth)
             if process.ignores(self.signum_for(process)):
                 self.ignored.add(process.birth)
-            if when is not None and order.was_told(
-                process, self.receivers.scope, self.receivers.child.group, self.stop.signum, when
+            if when is not None and order.was_signalled(
+                process, self.targets.scope, self.targets.child.group, self.stop.signum, when
             ):
-                self.told.add(process.birth)
+                self.signalled.add(process.birth)
         return [process.pid for process in fresh]
 
     def deaf(self, left: "dict[int, Process]", *, late: bool) -> "set[Birth]":
@@ -146,28 +142,28 @@ class Audience:
         signum = self.signum_for(process)
         return process.ignores(signum) and not process.may_take(signum)
 
-    def tell(self, left: "dict[int, Process]", listeners: "Iterable[Process]") -> None:
-        """Tell the listeners, of those who are left, but nobody twice."""
-        receivers: dict[int, list[int]] = {}
-        for process in listeners:
-            if process.birth not in self.told:
+    def signal(self, left: "dict[int, Process]", due: "Iterable[Process]") -> None:
+        """Tell the due, of those who are left, but nobody twice."""
+        targets: dict[int, list[int]] = {}
+        for process in due:
+            if process.birth not in self.signalled:
                 signum = self.signum_for(process)
-                receivers.setdefault(signum, []).append(process.pid)
-                self.told.add(process.birth)
+                targets.setdefault(signum, []).append(process.pid)
+                self.signalled.add(process.birth)
                 if process.ignores(signum):
                     self.ignored.add(process.birth)
-        for signum, pids in receivers.items():
+        for signum, pids in targets.items():
             send.send((signum,), pids, left)
 
     def signum_for(self, process: "Process") -> int:
         """What tells `process`: who ignores SIGQUIT, as a shell's background jobs do, may heed SIGTERM."""
         return _signal.SIGTERM if process.ignores(self.signum) else self.signum
 
-    def heads(self, left: "dict[int, Process]", deaf: "set[Birth]", now: float) -> "list[Process]":
+    def next_to_signal(self, left: "dict[int, Process]", deaf: "set[Birth]", now: float) -> "list[Process]":
         """Who is to be told: who has not been, is left to nobody but the `deaf`, and waits for no end of file."""
-        untold = [process for process in left.values() if process.birth not in self.told]
-        readers, written = proc.pipes(left, untold, self.own_stdin)
-        heads, readers, writers = order.heads(left, untold, deaf, readers, written)
+        unsignalled = [process for process in left.values() if process.birth not in self.signalled]
+        readers, written = proc.pipes(left, unsignalled, self.own_stdin)
+        heads, readers, writers = order.next_to_signal(left, unsignalled, deaf, readers, written)
         alone = order.without_writer(readers, writers)
         self.ended_input = {pid: self.ended_input.get(pid, now) for pid in alone}
         ending = {pid for pid, since in self.ended_input.items() if now < since + LOOK_AGAIN}
@@ -175,11 +171,11 @@ class Audience:
 
     def is_out_of_reach(self, process: "Process") -> bool:
         """Whether it was told in vain."""
-        return process.birth in self.told and proc.is_out_of_reach(process, self.signum_for(process))
+        return process.birth in self.signalled and proc.is_out_of_reach(process, self.signum_for(process))
 
     def holds_off(self, process: "Process") -> bool:
         """Whether it was told, and has not taken that yet."""
-        return process.birth in self.told and proc.holds_off(process, self.signum_for(process))
+        return process.birth in self.signalled and proc.holds_off(process, self.signum_for(process))
 
     def is_over(self, left: "dict[int, Process]") -> bool:
         """Whether no time will end those who are left: they are deaf, or the terminal has stopped them."""

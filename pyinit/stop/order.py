@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Birth = tuple[int, int]
 
 
-def was_told(process: "Process", scope: str, group: int, signum: int, when: "Birth") -> bool:
+def was_signalled(process: "Process", scope: str, group: int, signum: int, when: "Birth") -> bool:
     """Whether a stop signal that was forwarded has told `process`, which the main child has left behind.
 
     `scope` and `group` say to whom, `signum` what, and `when` what the latest process was. Whoever was forked later has
@@ -29,19 +29,19 @@ def was_told(process: "Process", scope: str, group: int, signum: int, when: "Bir
     return not process.ignores(signum) or process.may_take(signum) or process.state == "R"
 
 
-def heads(
+def next_to_signal(
     left: "Mapping[int, Process]",
-    untold: "Collection[Process]",
+    unsignalled: "Collection[Process]",
     deaf: "Collection[Birth]",
     readers: "Mapping[int, str]",
     written: "Mapping[int, Collection[str] | None]",
 ) -> "tuple[list[Process], dict[int, str], dict[int, Collection[str] | None]]":
-    """Those of the `untold` who are left to nobody but the `deaf`; the readers among them; the writers.
+    """Those of the `unsignalled` who are left to nobody but the `deaf`; the readers among them; the writers.
 
     `readers` and `written` are the pipes of processes, as processes.pipes() returns them; the writers are guardians, as
     in wait_for_end_of_file().
     """
-    found = guardians(left, deaf)
+    found = left_to(left, deaf)
     # A reader is going when its input ends, and so it is nobody's guardian where its own children write that.
     aside = {
         left[reader].birth
@@ -49,8 +49,8 @@ def heads(
         if any(pid != reader and found[pid] == reader and pipe in (written[pid] or ()) for pid in written)
     }
     if aside:
-        found = guardians(left, {*deaf, *aside})
-    heads = [process for process in untold if found[process.pid] == process.pid]
+        found = left_to(left, {*deaf, *aside})
+    heads = [process for process in unsignalled if found[process.pid] == process.pid]
     writers: dict[int, Collection[str] | None] = {}
     for pid, mine in written.items():
         others = writers.get(found[pid], ())
@@ -72,12 +72,12 @@ def without_waiting(
     return [process for process in heads if process.pid not in waiting]
 
 
-def guardians(everyone: "Mapping[int, Process]", deaf: "Collection[Birth]") -> dict[int, int]:
+def left_to(everyone: "Mapping[int, Process]", deaf: "Collection[Birth]") -> dict[int, int]:
     """By PID, whom each process is left to: the uppermost of itself and those above it who will go."""
-    return {pid: _guardian(process, everyone, deaf).pid for pid, process in everyone.items()}
+    return {pid: _left_to(process, everyone, deaf).pid for pid, process in everyone.items()}
 
 
-def _guardian(process: "Process", everyone: "Mapping[int, Process]", deaf: "Collection[Birth]") -> "Process":
+def _left_to(process: "Process", everyone: "Mapping[int, Process]", deaf: "Collection[Birth]") -> "Process":
     found = process
     for _ in everyone:  # PIDs that were given out anew while /proc was read can make a circle
         parent = everyone.get(process.parent)

@@ -7,7 +7,7 @@ unless it has left that, and nobody moves the terminal's foreground. What follow
 import _signal
 import posix
 
-from ..base import FROM_TERMINAL, KEYS, SUSPEND_SIGNALS
+from ..base import FROM_TERMINAL, KEYBOARD_STOPS, SUSPEND_SIGNALS
 from .table import (
     ALONE,
     CHILD_CONTINUED,
@@ -44,9 +44,9 @@ class Job:
         self.leads = session == posix.getpid()  # the session: nobody is there who could continue pyinit
         self.is_outside = session == 0 and posix.getpid() == 1  # what is stopped is the business of a shell out there
         self.state = ALONE
-        self.keys: set[int] = set()  # those of KEYS that have come from the terminal
+        self.keys: set[int] = set()  # those of KEYBOARD_STOPS that have come from the terminal
 
-    def has_got(self, siginfo: "_signal.struct_siginfo") -> bool:
+    def group_got_it(self, siginfo: "_signal.struct_siginfo") -> bool:
         """Whether the main child has got a signal that has come to pyinit: it was sent to the process group.
 
         The terminal does so, but only a session leader gets its SIGHUP. And `kill 0` does, in a script of the job: of
@@ -73,7 +73,7 @@ class Job:
 
     def note_key(self, siginfo: "_signal.struct_siginfo") -> None:
         """Remember Ctrl-C and Ctrl-\\: pyinit dies of them if the main child does."""
-        if siginfo.si_code > 0 and siginfo.si_signo in KEYS:
+        if siginfo.si_code > 0 and siginfo.si_signo in KEYBOARD_STOPS:
             self.keys.add(siginfo.si_signo)
 
     def is_out_here(self, pid: int) -> bool:
@@ -125,7 +125,7 @@ class Job:
 
     def child_stopped(self, signum: int) -> None:
         """The main child was stopped by `signum`."""
-        self.happened(CHILD_LEFT_US if self.is_missed(signum) else CHILD_STOPPED, signum)
+        self.happened(CHILD_LEFT_US if self.must_follow(signum) else CHILD_STOPPED, signum)
 
     def child_continued(self) -> None:
         """The main child was continued."""
@@ -144,7 +144,7 @@ class Job:
             self.happened(SPARED)
         return FORWARD in actions
 
-    def is_missed(self, signum: int) -> bool:
+    def must_follow(self, signum: int) -> bool:
         """Whether pyinit has to do something about the main child's stop by `signum`, though nobody asked for it.
 
         A shell waits for pyinit to stop; but SIGSTOP in the background, as from cpulimit(1), is between others. A
@@ -182,7 +182,7 @@ class Job:
 
     def die_of(self, signum: int) -> None:
         """Die of `signum` as the main child has, if it is a key's: the shell must see who has stopped its script."""
-        while siginfo := _signal.sigtimedwait(KEYS, 0):  # the main child may have ended before the loop began
+        while siginfo := _signal.sigtimedwait(KEYBOARD_STOPS, 0):  # the main child may have ended before the loop began
             self.note_key(siginfo)
         if signum not in self.keys or self.leads or posix.getpid() == 1:
             return

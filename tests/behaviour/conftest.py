@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.behaviour.launching import LAUNCHER, NOBODY, somebody
+from tests.behaviour.pid_namespace import LAUNCHER, NOBODY, somebody
 from tests.behaviour.shell import CONTAINER, SHELLS, Shell, shell
 from tests.behaviour.stopping import PLACES, Place
 from tests.harness import PYINIT, Mode, need, need_root

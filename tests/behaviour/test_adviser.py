@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.launching import copy_installation, in_mount_namespace
+from tests.behaviour.pid_namespace import copy_installation, in_mount_namespace
 from tests.behaviour.shell import words_of
 from tests.harness import (
     BASE_PYTHON,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.launching import public_pyinit
+from tests.behaviour.pid_namespace import public_pyinit
 from tests.harness import PYINIT, Mode, need, need_root, started
 
 Capture = pytest.CaptureFixture[str]

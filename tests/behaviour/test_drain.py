@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.launching import in_mount_namespace, public_pyinit
+from tests.behaviour.pid_namespace import in_mount_namespace, public_pyinit
 from tests.behaviour.shell import reporter
 from tests.harness import (
     BASE_PYTHON,

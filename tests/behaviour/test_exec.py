@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.behaviour.launching import public_pyinit
+from tests.behaviour.pid_namespace import public_pyinit
 from tests.harness import Mode, need_root, open_to_all, started
 
 Capture = pytest.CaptureFixture[str]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.launching import copy_installation, in_mount_namespace, public_pyinit, without
+from tests.behaviour.pid_namespace import copy_installation, in_mount_namespace, public_pyinit, without
 from tests.harness import BASE_PYTHON, DEADLINE, PYINIT, Mode, need_root, settled, started
 
 # What heeds SIGTERM says so, as does its child; the other has to be killed.

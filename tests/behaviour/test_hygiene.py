@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.launching import copy_installation, in_mount_namespace, interpreter_of, public_pyinit
+from tests.behaviour.pid_namespace import copy_installation, in_mount_namespace, interpreter_of, public_pyinit
 from tests.behaviour.programs import compiled
 from tests.harness import (
     IN_C,

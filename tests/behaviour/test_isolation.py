@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.launching import copy_installation
+from tests.behaviour.pid_namespace import copy_installation
 from tests.behaviour.programs import build_directory
 from tests.harness import BASE_PYTHON, CHECKOUT, PYINIT, SCRIPT, UNSHARE, Mode, need, need_root, started
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.behaviour.launching import (
+from tests.behaviour.pid_namespace import (
     CATCHABLE,
     LAUNCHER,
     NOBODY,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.launching import (
+from tests.behaviour.pid_namespace import (
     LAUNCHER,
     TELL,
     command_of,

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.behaviour.launching import LAUNCHER, TELL, command_of, launched, next_line, next_number
+from tests.behaviour.pid_namespace import LAUNCHER, TELL, command_of, launched, next_line, next_number
 from tests.harness import PYINIT, Started, children_of, fill, pid_one_below, status_of, wait_until
 
 

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.behaviour.launching import LAUNCHER, NOBODY, somebody
+from tests.behaviour.pid_namespace import LAUNCHER, NOBODY, somebody
 from tests.behaviour.shell import (
     CTRL_BACKSLASH,
     CTRL_C,

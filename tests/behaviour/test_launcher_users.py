@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.launching import LAUNCHER, NOBODY, User, in_mount_namespace, launched, next_line, run, somebody
+from tests.behaviour.pid_namespace import LAUNCHER, NOBODY, User, in_mount_namespace, launched, next_line, run, somebody
 from tests.harness import BASE_PYTHON, PYINIT, SCRIPT, missing, need, need_root, started, wait_until
 
 MADE = 54321  # a uid and gid that no machine has

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.launches import ENVIRONMENT, STATE, SUBREAPER, program, run
-from tests.behaviour.launching import next_line
+from tests.behaviour.pid_namespace import next_line
+from tests.behaviour.self_launch import ENVIRONMENT, STATE, SUBREAPER, program, run
 from tests.behaviour.shell import CONTAINER, CTRL_C, CTRL_D, CTRL_Z, terminal
 from tests.harness import (
     PYTHON,

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tests.behaviour.launches import ENVIRONMENT, LIBRARY
+from tests.behaviour.self_launch import ENVIRONMENT, LIBRARY
 from tests.harness import (
     PYTHON,
     Mode,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.launches import ENVIRONMENT, HAS_WAITER, LIBRARY, STATE, SUBREAPER, program, run
+from tests.behaviour.self_launch import ENVIRONMENT, HAS_WAITER, LIBRARY, STATE, SUBREAPER, program, run
 from tests.harness import (
     BASE_PYTHON,
     Mode,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.launching import NOBODY, TELL, command_of, launched, next_line
 from tests.behaviour.looking import PS, as_pid_1, effects, look, pid_1_of, problems, run_ps
+from tests.behaviour.pid_namespace import NOBODY, TELL, command_of, launched, next_line
 from tests.behaviour.programs import compiled
 from tests.behaviour.shell import terminal
 from tests.behaviour.stopping import up

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.behaviour.launching import public_pyinit, without
+from tests.behaviour.pid_namespace import public_pyinit, without
 from tests.behaviour.programs import compiled
 from tests.harness import BASE_PYTHON, PYINIT, UNSHARE, Mode, need, need_root, started
 

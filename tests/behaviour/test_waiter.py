@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from build_steps import SOURCE, WAYS
-from tests.behaviour.launching import copy_installation, in_mount_namespace, launched
+from tests.behaviour.pid_namespace import copy_installation, in_mount_namespace, launched
 from tests.behaviour.programs import build_directory, compiled
 from tests.behaviour.stopping import assert_a_trace_stop_is_no_end
 from tests.harness import (

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.behaviour.launching import NOBODY
+from tests.behaviour.pid_namespace import NOBODY
 from tests.harness import UNSHARE, Started, children_of, started
 
 DEADLINE = 40.0  # seconds until a run counts as hung

@@ -10,7 +10,7 @@ from itertools import repeat
 
 import pytest
 
-from tests.behaviour.launching import public_pyinit
+from tests.behaviour.pid_namespace import public_pyinit
 from tests.faults.conftest import Record
 from tests.faults.scenarios import ROOT, SCENARIOS, SUPERVISE, Fault, Scenario, complaint, run
 from tests.harness import missing, need, need_root

@@ -180,5 +180,5 @@ def test_options_are_not_changed_once_they_are_parsed() -> None:
     options = parsed("-g", "true")
     with pytest.raises(AttributeError):
         options.scope = "all"
-    other = options.but(scope="all")
+    other = options.replace(scope="all")
     assert (options.scope, other.scope, other.command) == ("group", "all", ["true"])

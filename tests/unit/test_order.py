@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from pyinit.family.proc import Process
-from pyinit.stop.order import descendants, guardians, wait_for_end_of_file, was_told, without_writer
+from pyinit.stop.order import descendants, left_to, wait_for_end_of_file, was_signalled, without_writer
 
 GROUP = 40
 
@@ -22,8 +22,8 @@ def process(pid: int, *, parent: int = 1, group: int = GROUP, started: int = 0, 
     ("scope", "inside", "outside"), [("child", False, False), ("group", True, False), ("all", True, True)]
 )
 def test_the_scope_says_who_was_told(scope: str, inside: bool, outside: bool) -> None:
-    assert was_told(process(41), scope, GROUP, signal.SIGTERM, (100, 50)) == inside
-    assert was_told(process(41, group=41), scope, GROUP, signal.SIGTERM, (100, 50)) == outside
+    assert was_signalled(process(41), scope, GROUP, signal.SIGTERM, (100, 50)) == inside
+    assert was_signalled(process(41, group=41), scope, GROUP, signal.SIGTERM, (100, 50)) == outside
 
 
 @pytest.mark.parametrize(
@@ -31,13 +31,13 @@ def test_the_scope_says_who_was_told(scope: str, inside: bool, outside: bool) ->
     [(50, 99, True), (51, 99, True), (50, 100, True), (51, 100, False), (41, 101, False)],
 )
 def test_who_was_forked_later_was_not_told(pid: int, started: int, told: bool) -> None:
-    assert was_told(process(pid, started=started), "group", GROUP, signal.SIGTERM, (100, 50)) == told
+    assert was_signalled(process(pid, started=started), "group", GROUP, signal.SIGTERM, (100, 50)) == told
 
 
 def test_who_ignores_the_signal_was_not_told_by_it() -> None:
     ignoring = process(41, ignored=signal.SIGINT)
-    assert not was_told(ignoring, "group", GROUP, signal.SIGINT, (100, 50))
-    assert was_told(ignoring, "group", GROUP, signal.SIGTERM, (100, 50))
+    assert not was_signalled(ignoring, "group", GROUP, signal.SIGINT, (100, 50))
+    assert was_signalled(ignoring, "group", GROUP, signal.SIGTERM, (100, 50))
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,12 @@ def test_who_ignores_the_signal_was_not_told_by_it() -> None:
 def test_who_has_somebody_above_who_is_going_is_left_to_that(deaf: set[int], expected: dict[int, int]) -> None:
     everyone = {pid: process(pid, parent=parent) for pid, parent in {5: 1, 9: 5, 12: 9, 20: 0}.items()}
     births = {(0, pid) for pid in deaf}
-    assert guardians(everyone, births) == expected
+    assert left_to(everyone, births) == expected
 
 
 def test_a_circle_of_parents_as_reused_pids_can_make_ends() -> None:
     everyone = {pid: process(pid, parent=parent) for pid, parent in {5: 9, 9: 5}.items()}
-    assert guardians(everyone, set()).keys() == everyone.keys()
+    assert left_to(everyone, set()).keys() == everyone.keys()
 
 
 @pytest.mark.parametrize("name", ["SIGWINCH", "SIGURG", "SIGCHLD", "SIGCONT"])
