@@ -120,7 +120,7 @@ class Init:
         from ..base import output, signals  # noqa: F401
         from ..family import Targets
         from ..family.reaper import Reaper
-        from ..stop import Stop
+        from ..stop import Stop, drain  # noqa: F401
 
         options, has_terminal = self.options, self.inherited.terminal is not None
         self.stop = Stop(grace=options.grace, kill_after=options.kill_after, wait_all=options.wait_all)
@@ -199,7 +199,10 @@ class Init:
         signum = siginfo.si_signo
         outgoing = None if group_got_it else self.options.forwarded(signum)
         if signum == SIGCONT and self.job is not None:
+            stops = self.job.stops
             self.reaper.reap()  # to know whether the main child is stopped
+            if self.job.stops > stops:  # pyinit was stopped with it: another SIGCONT has come since
+                return
             if not self.job.got_sigcont():
                 outgoing = None
         if log.level >= log.DEBUG:

@@ -44,6 +44,7 @@ class Job:
         self.leads = session == posix.getpid()  # the session: nobody is there who could continue pyinit
         self.is_outside = session == 0 and posix.getpid() == 1  # what is stopped is the business of a shell out there
         self.state = ALONE
+        self.stops = 0  # how often pyinit has stopped itself
         self.keys: set[int] = set()  # those of KEYBOARD_STOPS that have come from the terminal
 
     def group_got_it(self, siginfo: "_signal.struct_siginfo") -> bool:
@@ -178,6 +179,7 @@ class Job:
             posix.kill(posix.getpid(), signum if signum in SUSPEND_SIGNALS else _signal.SIGTSTP)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, SUSPEND_SIGNALS)  # pyinit is stopped here
         _signal.pthread_sigmask(_signal.SIG_BLOCK, SUSPEND_SIGNALS)
+        self.stops += 1
         return not _signal.sigpending().isdisjoint({_signal.SIGCONT, *SUSPEND_SIGNALS})
 
     def die_of(self, signum: int) -> None:

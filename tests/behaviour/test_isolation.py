@@ -53,7 +53,7 @@ def wheel() -> Path:
     source = build_directory() / "source"
     source.mkdir()
     shutil.copytree(CHECKOUT / "pyinit", source / "pyinit", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.cfg", "pyproject.toml", "build_steps.py", "README.md", "LICENSE"):
         shutil.copy(CHECKOUT / name, source)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(source / "dist"), str(source)]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
