@@ -62,8 +62,7 @@ class Targets:
     def signal_group(self, signum: int) -> None:
         """Send `signum` to the main child, wherever it is now, and to the group that it was started in."""
         if self.share_group:
-            posix.kill(self.child.pid, signum)
-            self.signal_others_in_group(signum)
+            self.signal_family_in_group(signum)
             return
         refused = None
         try:
@@ -77,16 +76,20 @@ class Targets:
         elif refused:
             raise refused
 
-    def signal_others_in_group(self, signum: int) -> None:
-        """Send `signum` to those of pyinit's own group that descend from it, but not to the main child."""
+    def signal_family_in_group(self, signum: int) -> None:
+        """Send `signum` to the main child, and to those of pyinit's own group that descend from pyinit.
+
+        They are listed first. If the main child died of the signal during the walk, its children could be missed.
+        """
         from . import proc, send
 
+        group, family = [], []
         try:
             family = proc.descendants()
+            group = [pid for pid in family if pid != self.child.pid and proc.process(pid).group == self.child.group]
         except proc.NoProcError as error:
             self.warn_of_proc(error)
-            return
-        group = [pid for pid in family if pid != self.child.pid and proc.process(pid).group == self.child.group]
+        posix.kill(self.child.pid, signum)
         send.send((signum,), group, family)
 
     def signal_descendants(self, *signums: int) -> None:
