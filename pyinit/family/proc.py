@@ -7,7 +7,7 @@ what has gone is left out. See proc(5).
 import _signal
 import posix
 from _stat import S_IWUSR
-from time import CLOCK_BOOTTIME, clock_gettime, sleep
+from time import CLOCK_BOOTTIME, clock_gettime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,24 +71,9 @@ class Process:
             return True
         return bool(self.ignored >> (signum - 1) & 1)
 
-    def may_take(self, signum: int) -> bool:
-        """Whether it may take `signum`, although it ignores it.
-
-        It blocks it, if only for a moment, as around a fork; or it waits for signals, as inits do, and meanwhile the
-        kernel does not show them as blocked. See sigwaitinfo(2). As it may begin or end to wait, look more than once;
-        and longer where it is about to run: on its way out of the wait, which may take a while on a machine with much
-        to do, it is shown neither as waiting nor with what it blocks.
-        """
-        for look in range(20):
-            if self.blocks(signum) or waits_for_signals(self.pid):
-                return True
-            if look > 1:
-                if self.state != "R":
-                    return False
-                sleep(0.001)
-            now = process(self.pid)
-            self.blocked, self.state = now.blocked, now.state
-        return False
+    def is_deaf_to(self, signum: int) -> bool:
+        """Whether it ignores `signum`, and does not block it: what blocks it may take it by sigwaitinfo(2)."""
+        return self.ignores(signum) and not self.blocks(signum)
 
     def blocks(self, signum: int) -> bool:
         """Whether it blocks `signum`."""

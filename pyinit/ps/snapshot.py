@@ -239,7 +239,7 @@ def rounds(init: Member, main: Member | None, group: dict[int, Member], signum: 
         if member is not init and member is not main and not member.is_zombie
     }
     told = [] if main is None else [[main]]
-    deaf = {process.birth for process in left.values() if process.ignores(signum) and not process.may_take(signum)}
+    deaf = {process.birth for process in left.values() if process.is_deaf_to(signum)}
     unsignalled = list(left.values())
     readers, written = proc.pipes(left, unsignalled, proc.pipe_on_stdin(init.pid))
     while unsignalled and len(told) < MOST_ROUNDS:

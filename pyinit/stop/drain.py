@@ -88,7 +88,7 @@ class Drain:
         self.called = False  # for the last time
         self.seen: set[Birth] = set()
         self.signalled: set[Birth] = set()
-        self.ignored: set[Birth] = set()  # who ignored it when seen first, and not only since it was told
+        self.ignored: set[Birth] = set()  # who was deaf to it when seen first, or when it was to be signalled
         self.ended_input: dict[int, float] = {}  # readers whose pipe has no writer, and since when
 
     def look(self, now: float, *, last: bool) -> bool:
@@ -121,7 +121,7 @@ class Drain:
         when = self.targets.newest_signalled
         for process in fresh:
             self.seen.add(process.birth)
-            if process.ignores(self.signum_for(process)):
+            if process.is_deaf_to(self.signum_for(process)):
                 self.ignored.add(process.birth)
             if when is not None and order.was_signalled(
                 process, self.targets.scope, self.targets.child.group, self.stop.signum, when
@@ -134,24 +134,20 @@ class Drain:
         return {
             process.birth
             for process in left.values()
-            if (process.birth in self.ignored and self.ignores(process)) or (late and self.is_out_of_reach(process))
+            if (process.birth in self.ignored and process.ignores(self.signum_for(process)))
+            or (late and self.is_out_of_reach(process))
         }
 
-    def ignores(self, process: "Process") -> bool:
-        """Whether it ignores what it is told, and cannot take it either."""
-        signum = self.signum_for(process)
-        return process.ignores(signum) and not process.may_take(signum)
-
     def signal(self, left: "dict[int, Process]", due: "Iterable[Process]") -> None:
-        """Tell the due, of those who are left, but nobody twice."""
+        """Send the stop signal to the `due`, except to the deaf, and to nobody twice."""
         targets: dict[int, list[int]] = {}
         for process in due:
-            if process.birth not in self.signalled:
-                signum = self.signum_for(process)
-                targets.setdefault(signum, []).append(process.pid)
+            signum = self.signum_for(process)
+            if process.is_deaf_to(signum):
+                self.ignored.add(process.birth)
+            elif process.birth not in self.signalled:
                 self.signalled.add(process.birth)
-                if process.ignores(signum):
-                    self.ignored.add(process.birth)
+                targets.setdefault(signum, []).append(process.pid)
         for signum, pids in targets.items():
             send.send((signum,), pids, left)
 
@@ -170,8 +166,9 @@ class Drain:
         return order.without_waiting(heads, left, deaf, readers, writers, ending)
 
     def is_out_of_reach(self, process: "Process") -> bool:
-        """Whether it was told in vain."""
-        return process.birth in self.signalled and proc.is_out_of_reach(process, self.signum_for(process))
+        """Whether it got the stop signal in vain."""
+        signum = self.signum_for(process)
+        return process.birth in self.signalled and (process.is_deaf_to(signum) or proc.is_out_of_reach(process, signum))
 
     def holds_off(self, process: "Process") -> bool:
         """Whether it was told, and has not taken that yet."""

@@ -25,8 +25,7 @@ def was_signalled(process: "Process", scope: str, group: int, signum: int, when:
         return False
     if process.birth > when:
         return False
-    # Whoever has just been woken by it, and not run yet, neither blocks it any more nor waits for it still.
-    return not process.ignores(signum) or process.may_take(signum) or process.state == "R"
+    return not process.is_deaf_to(signum)
 
 
 def next_to_signal(

@@ -33,6 +33,8 @@ import signal, sys, time
 file, seconds = sys.argv[1], float(sys.argv[2])
 stops = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1}
 signal.pthread_sigmask(signal.SIG_BLOCK, stops)
+for signum in stops:  # a shell may have it ignore them
+    signal.signal(signum, signal.SIG_DFL)
 print("up", flush=True)
 came = [signal.sigwait(stops).name]
 end = time.monotonic() + seconds

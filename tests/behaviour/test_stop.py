@@ -298,10 +298,10 @@ def test_a_reader_that_takes_its_time_after_its_input_has_ended_is_read_to_its_e
 
 
 @pytest.mark.parametrize("init", ["tini -s", "pyinit"])
-def test_an_init_that_was_made_to_ignore_the_signal_is_told_and_its_command_once(
+def test_the_command_of_an_init_that_was_made_to_ignore_the_signal_gets_it_once(
     tmp_path: Path, place: Place, init: str
 ) -> None:
-    """It waits for the signal all the same."""
+    """The init is passed over, though it waits for the signal."""
     need("tini")
     file = tmp_path / "told"
     script = f'(trap "" TERM; {init.replace("pyinit", str(PYINIT))} -- "$@" & wait); true'
