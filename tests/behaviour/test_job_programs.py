@@ -108,6 +108,8 @@ def test_what_runs_a_command_as_another_user_is_stopped_with_it_and_continues_it
         bash.echoes(f"turn {turn}")
         assert "Stopped" in bash.suspend()
         bash.start("fg")
+        # runuser continues cat once more, and SIGCONT takes away what the next key sends.
+        wait_until(lambda: {state_of(pid) for pid in bash.alive()} == {"S"}, "all to go on")
     bash.echoes("last")
     bash.type(CTRL_D)
     bash.prompt()

@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 
 from tests.behaviour.shell import CTRL_C, Shell
 from tests.harness import children_of, state_of, status_of, wait_until
@@ -40,12 +41,16 @@ def hears_ctrl_z(pid: int) -> bool:
     return not int(status_of(pid)["SigIgn"], 16) >> (signal.SIGTSTP - 1) & 1
 
 
-def test_a_pipeline_that_stops_on_input_after_bg_is_a_stopped_job(sh: Shell, either: str) -> None:
-    for _ in range(TIMES):
-        sh.start(f"{either} sh -c 'cat | cat'")
-        sh.echoes("hello")
+def test_a_pipeline_that_stops_on_input_after_bg_is_a_stopped_job(sh: Shell, either: str, tmp_path: Path) -> None:
+    """It reads once all of it runs: SIGTTIN during bg's kill(2) stops some of a group, without pyinit too."""
+    for turn in range(TIMES):
+        go = tmp_path / str(turn)
+        os.mkfifo(go)
+        sh.start(f"{either} sh -c 'echo up; read _ <{go}; cat | cat'")
+        sh.see("up\r\n")
         assert "Stopped" in sh.suspend()
         sh.run("bg")
+        go.write_text("\n")
         wait_until(lambda: "Stopped" in sh.run("jobs"), "the job to stop on input")
         goes_on(sh)
 

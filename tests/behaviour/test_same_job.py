@@ -15,6 +15,7 @@ from tests.behaviour.shell import (
     PROMPT,
     SHELLS,
     Shell,
+    Terminal,
     command_of,
     reporter,
     reporting_job,
@@ -38,11 +39,19 @@ from tests.harness import (
 
 # Stops itself for Ctrl-Z by SIGSTOP, which the kernel spares nobody; says what it reads.
 STOPS_ITSELF = """
-import os, signal
+import os, select, signal
+woken, wakes = os.pipe()  # by a signal that comes right before select(2), too
+os.set_blocking(wakes, False)
+signal.set_wakeup_fd(wakes)
 signal.signal(signal.SIGTSTP, lambda *_: (os.write(1, b"stopping\\n"), os.kill(os.getpid(), signal.SIGSTOP)))
 print("ready", flush=True)
-while line := input():
-    print("got", line, flush=True)
+while True:
+    if woken in select.select([0, woken], [], [])[0]:
+        os.read(woken, 100)
+    elif line := os.read(0, 100).decode().strip():
+        print("got", line, flush=True)
+    else:
+        break
 """
 
 
@@ -95,10 +104,16 @@ def test_in_an_orphaned_group_nothing_is_stopped_for_ever(either: str, name: str
 def test_in_an_orphaned_group_a_command_that_stops_itself_is_continued(pyinit: str) -> None:
     with terminal("sh", "-c", f"({pyinit} {PYTHON} -c '{STOPS_ITSELF}' </dev/tty &); sleep 1000") as run:
         run.see("ready\r\n")
+        settle(run)
         run.type(CTRL_Z)
         run.see("stopping\r\n")
         run.enter("hello")
         run.see("got hello\r\n")
+
+
+def settle(run: Terminal) -> None:
+    """Wait until pyinit is done with the start. Until then the kernel drops its SIGTSTP in an orphaned group."""
+    wait_until(lambda: any(os.readlink(f"/proc/{pid}/cwd") == "/" for pid in run.named("pyinit")), "pyinit to settle")
 
 
 # Case 3: as session leader or PID 1.
@@ -107,6 +122,7 @@ def test_in_an_orphaned_group_a_command_that_stops_itself_is_continued(pyinit: s
 def test_a_command_that_stops_itself_for_ctrl_z_is_continued_where_nobody_else_can(leader: list[str]) -> None:
     with terminal(*leader, PYTHON, "-c", STOPS_ITSELF) as run:
         run.see("ready\r\n")
+        settle(run)
         for _ in range(3):
             run.type(CTRL_Z)
             run.see("stopping\r\n")
@@ -164,6 +180,10 @@ def test_ctrl_z_suspends_what_the_command_leaves_behind(bash: Shell, either: str
     bash.see("main ends\r\n")
     sleep = bash.the("sleep")
     wait_until(lambda: adopted(sleep), "the drain")
+    if (either, options) == ("pyinit -n", "-t 1000"):  # with its signals comes SIGCONT
+        pid_1 = int(status_of(sleep)["PPid"])
+        adviser = wait_until(lambda: next(filter(is_adviser, children_of(pid_1)), 0), "the adviser")
+        wait_until(lambda: "sigtimedwait" in Path(f"/proc/{adviser}/wchan").read_text(), "its first look")
     for _ in range(3):
         bash.suspend()
         wait_until(lambda: state_of(sleep) == "T", "it to stop")
@@ -189,7 +209,7 @@ def adopted(orphan: int) -> bool:
 
 def test_ctrl_z_suspends_a_pause(bash: Shell, either: str) -> None:
     bash.start(f"{either} --pause")
-    wait_until(lambda: [pid for pid in bash.named("pyinit") if os.readlink(f"/proc/{pid}/cwd") == "/"], "pyinit")
+    settle(bash)
     for _ in range(3):
         assert "Stopped" in bash.suspend()
         bash.start("fg")
@@ -210,6 +230,7 @@ def test_as_pid_1_in_a_job_of_a_shell_outside_the_terminal_stays_where_it_is(bas
     os.kill(cat, signal.SIGCONT)
     assert bash.run("echo here").startswith("here\n")
     assert bash.foreground() == bash.pid
+    wait_until(lambda: state_of(cat) == "T", "cat to stop on input again")
     bash.start("fg")
     bash.echoes("hello")
     bash.suspend()
@@ -331,4 +352,4 @@ def test_the_group_of_a_job_is_the_descendants_in_it_and_not_their_siblings(bash
 
 def sleeps(run: Shell) -> dict[bytes, int]:
     """Those that sleep, by how long."""
-    return {words_of(pid).split(b"\0")[1]: pid for pid in run.named("sleep")}
+    return {words[1]: pid for pid in run.named("sleep") if len(words := words_of(pid).split(b"\0")) > 1}
