@@ -1,19 +1,18 @@
 """The table of options: what parsing, --help, the manual page and the completions are made from.
 
-Called by cli where there is an option or a variable to read; `pyinit -- command` does without it. Parsed by hand:
-getopt costs 8 ms of the start, argparse 10.
+`pyinit -- command` does without this module. It parses by hand: getopt costs 8 ms of the start, argparse 10.
 """
 
 import _signal
 import posix
 
-from ..base import OWN_ERROR, Options, UsageError, log
+from ..base import GRACE, OWN_ERROR, Options, UsageError, log
 from ..base.signals import signal_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import NoReturn
+    from collections.abc import Callable, Mapping
+    from typing import Any, NoReturn
 
 
 def read(words: list[str], environ: dict[bytes, bytes]) -> Options:
@@ -26,15 +25,31 @@ def read(words: list[str], environ: dict[bytes, bytes]) -> Options:
 
 
 class Option:
-    """A row of the table: `letter` and `name` as typed, `value` its placeholder or "", `peers` who else has it."""
+    """A row of the table.
 
-    __slots__ = ("apply", "letter", "meaning", "name", "peers", "value")
+    `letter` and `name` are as typed, `value` is the placeholder of its value or "", and `peers` are the inits that have
+    it too. `attribute` of Options becomes `convert(old, typed)`; ValueError if what was typed makes no sense.
+    """
+
+    __slots__ = ("attribute", "convert", "letter", "meaning", "name", "peers", "value")
 
     def __init__(
-        self, letter: str, name: str, value: str, peers: str, apply: "Callable[[Options, str], Options]", meaning: str
+        self,
+        letter: str,
+        name: str,
+        value: str,
+        peers: str,
+        attribute: str,
+        convert: "Callable[[Any, str], object]",
+        meaning: str,
     ) -> None:
-        self.letter, self.name, self.value = letter, name, value
-        self.peers, self.apply, self.meaning = peers, apply, meaning
+        self.letter, self.name, self.value, self.peers = letter, name, value, peers
+        self.attribute, self.convert, self.meaning = attribute, convert, meaning
+
+    def apply(self, options: Options, value: str) -> Options:
+        """The options with this one, to which `value` was given; ValueError."""
+        new = self.convert(getattr(options, self.attribute), value)
+        return options.replace(**{self.attribute: new})
 
 
 def _read_environment(environ: dict[bytes, bytes], options: Options) -> Options:
@@ -129,60 +144,20 @@ def _apply(typed: str, option: Option, options: Options, value: str) -> Options:
         raise UsageError(f"{typed} {value}: {error}") from None
 
 
-def _scope(options: Options, value: str) -> Options:
+def _scope(_: str, value: str) -> str:
     if value not in ("child", "group", "all"):
         raise ValueError("a scope is child, group or all")
-    return options.replace(scope=value)
+    return value
 
 
-def _rewrite(options: Options, value: str) -> Options:
+def _rewrites(rewrites: "Mapping[int, int]", value: str) -> "Mapping[int, int]":
     came, colon, goes = value.partition(":")
     if not colon:
         raise ValueError("a rewriting is SIG:SIG, such as TERM:QUIT")
     signum = signal_number(came)
     if signum in (_signal.SIGKILL, _signal.SIGSTOP):
         raise ValueError(f"{came} cannot be caught")
-    return options.replace(rewrites={**options.rewrites, signum: 0 if goes == "0" else signal_number(goes)})
-
-
-def _remap_exit(options: Options, value: str) -> Options:
-    return options.replace(remapped=options.remapped | {_integer(value, "an exit status", 255)})
-
-
-def _grace(options: Options, value: str) -> Options:
-    return options.replace(grace=_seconds(value))
-
-
-def _kill_after(options: Options, value: str) -> Options:
-    return options.replace(kill_after=_seconds(value))
-
-
-def _wait_all(options: Options, _: str) -> Options:
-    return options.replace(wait_all=True)
-
-
-def _parent_death_signal(options: Options, value: str) -> Options:
-    return options.replace(parent_death_signal=signal_number(value))
-
-
-def _pid_namespace(options: Options, _: str) -> Options:
-    return options.replace(pid_namespace=True)
-
-
-def _pause(options: Options, _: str) -> Options:
-    return options.replace(pause=True)
-
-
-def _warn_on_reap(options: Options, _: str) -> Options:
-    return options.replace(warn_on_reap=True)
-
-
-def _verbose(options: Options, _: str) -> Options:
-    return options.replace(verbosity=max(options.verbosity, log.WARNING) + 1)
-
-
-def _status_fd(options: Options, value: str) -> Options:
-    return options.replace(status_fd=_integer(value, "a descriptor", 2**31 - 1))
+    return {**rewrites, signum: 0 if goes == "0" else signal_number(goes)}
 
 
 def _integer(value: str, what: str, highest: int) -> int:
@@ -191,56 +166,72 @@ def _integer(value: str, what: str, highest: int) -> int:
     return int(value)
 
 
-def _seconds(value: str) -> float:
+def _seconds(_: float | None, value: str) -> float:
     digits = value.replace(".", "", 1)
     if not (digits.isascii() and digits.isdigit() and len(digits) < 10):
         raise ValueError("a time is a number of seconds, such as 5 or 0.5, of at most 9 digits")
     return float(value)
 
 
-def _nothing(options: Options, _: str) -> Options:
-    return options
-
-
-def _license(options: Options, _: str) -> Options:
-    return options.replace(prints=lambda: LICENSE)
-
-
-def _help(options: Options, _: str) -> Options:
-    return options.replace(prints=help_text)
-
-
-def _version(options: Options, _: str) -> Options:
-    return options.replace(prints=version_text)
+def _always(value: object) -> "Callable[[object, str], object]":
+    """Of an option without a value: what the attribute becomes."""
+    return lambda *_: value
 
 
 OPTIONS = (
-    Option("c", "single-child", "", "dumb-init", lambda to, _: _scope(to, "child"), "= --scope child, the default"),
-    Option("g", "group", "", "tini, catatonit", lambda to, _: _scope(to, "group"), "= --scope group"),
-    Option("", "scope", "SCOPE", "", _scope, "whom signals are forwarded to: child, group (its process group) or all"),
-    Option("r", "rewrite", "SIG:SIG", "dumb-init", _rewrite, "forward the second for the first (0: none); repeatable"),
-    Option("e", "remap-exit", "CODE", "tini", _remap_exit, "exit 0 where the command exits with CODE; repeatable"),
+    Option("c", "single-child", "", "dumb-init", "scope", _always("child"), "= --scope child, the default"),
+    Option("g", "group", "", "tini, catatonit", "scope", _always("group"), "= --scope group"),
     Option(
-        "t",
-        "grace",
-        "SECONDS",
-        "",
-        _grace,
-        "SIGKILL what the command left after that; default 5, without a stop signal",
+        "", "scope", "SCOPE", "", "scope", _scope,
+        "forward to: child, group (its process group) or all (every descendant)",
     ),
-    Option("k", "kill-after", "SECONDS", "", _kill_after, "SIGKILL everything that long after TERM, INT or QUIT"),
-    Option("a", "wait-all", "", "", _wait_all, "wait for what the command left behind to end by itself"),
-    Option("p", "parent-death-signal", "SIG", "tini", _parent_death_signal, "the signal to get when the parent dies"),
-    Option("n", "pid-namespace", "", "", _pid_namespace, "run in a new PID namespace"),
-    Option("P", "pause", "", "catatonit", _pause, "no command: adopt and reap until TERM or INT, then exit 0"),
-    Option("w", "warn-on-reap", "", "tini", _warn_on_reap, "one warning for each orphan reaped"),
-    Option("v", "verbose", "", "tini, dumb-init", _verbose, "say on stderr what it does; -vv: every signal and reap"),
-    Option("", "json-status-fd", "FD", "bubblewrap", _status_fd, 'write {"child-pid": N}, {"exit-code": N} to FD'),
-    Option("s", "subreaper", "", "tini", _nothing, "ignored: it always is PID 1 or a subreaper"),
-    Option("l", "license", "", "tini", _license, "say which licence this is under and exit"),
-    Option("h", "help", "", "tini, dumb-init, catatonit", _help, "print a summary of the options and exit"),
-    Option("V", "version", "", "tini, dumb-init, catatonit", _version, "print the version and exit"),
-)
+    Option(
+        "r", "rewrite", "SIG:SIG", "dumb-init", "rewrites", _rewrites,
+        "forward the second for the first (0: none); repeatable",
+    ),
+    Option(
+        "e", "remap-exit", "CODE", "tini", "remapped",
+        lambda codes, value: codes | {_integer(value, "an exit status", 255)},
+        "exit 0 if the command exits with CODE; repeatable",
+    ),
+    Option(
+        "t", "grace", "SECONDS", "", "grace", _seconds,
+        f"seconds to wait before killing leftover processes (default {GRACE:g}; none after a stop signal)",
+    ),
+    Option(
+        "k", "kill-after", "SECONDS", "", "kill_after", _seconds,
+        "seconds from a stop signal (TERM, INT, QUIT) to killing everything",
+    ),
+    Option(
+        "a", "wait-all", "", "", "wait_all", _always(True), "wait until leftover processes have ended by themselves"
+    ),
+    Option(
+        "p", "parent-death-signal", "SIG", "tini", "parent_death_signal", lambda _, value: signal_number(value),
+        "the signal to get when the parent dies",
+    ),
+    Option("n", "pid-namespace", "", "", "pid_namespace", _always(True), "run in a new PID namespace"),
+    Option("P", "pause", "", "catatonit", "pause", _always(True), "no command: reap until TERM or INT, then exit 0"),
+    Option("w", "warn-on-reap", "", "tini", "warn_on_reap", _always(True), "one warning for each orphan reaped"),
+    Option(
+        "v", "verbose", "", "tini, dumb-init", "verbosity", lambda level, _: max(level, log.WARNING) + 1,
+        "say on stderr what it does; -vv: every signal and reap",
+    ),
+    Option(
+        "", "json-status-fd", "FD", "bubblewrap", "status_fd",
+        lambda _, value: _integer(value, "a descriptor", 2**31 - 1),
+        'write {"child-pid": N}, {"exit-code": N} to FD',
+    ),
+    Option("s", "subreaper", "", "tini", "prints", lambda old, _: old, "ignored: it always is PID 1 or a subreaper"),
+    Option("l", "license", "", "tini", "prints", lambda *_: lambda: LICENSE, "print the licence and exit"),
+    Option(
+        "h", "help", "", "tini, dumb-init, catatonit", "prints", lambda *_: help_text,
+        "print a summary of the options and exit",
+    ),
+    Option(
+        "V", "version", "", "tini, dumb-init, catatonit", "prints", lambda *_: version_text,
+        "print the version and exit",
+    ),
+)  # fmt: skip
 
 LICENSE = "pyinit is free software under the MIT licence: see LICENSE in its source, or https://spdx.org/licenses/MIT\n"
 
