@@ -1,12 +1,10 @@
-"""System calls that Python has no function for: prctl(2), mount(2), capset(2), and before 3.12 unshare(2).
-
-Called by parentage, where pyinit is not PID 1, and by namespace and privileges.
-"""
+"""System calls that Python has no function for: prctl(2), mount(2), capset(2), and before 3.12 unshare(2)."""
 
 import posix
 import sys
 
 from .. import __path__
+from . import OWN_ERROR, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +50,28 @@ def _python_prctl() -> "Callable[[int, int], int | None]":
         finally:
             del sys.path[searched:]
     return call  # type: ignore[no-any-return]
+
+
+def adopt_orphans() -> None:
+    """Become a subreaper; see PR_SET_CHILD_SUBREAPER in prctl(2). A warning where that can't be done."""
+    try:
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+    except ImportError as error:
+        log.warning(f"orphans will not be adopted, because neither python-prctl nor ctypes can be imported: {error}")
+    except OSError as error:
+        log.warning(f"orphans will not be adopted: PR_SET_CHILD_SUBREAPER: {error.strerror}")
+
+
+def set_parent_death_signal(signum: int) -> None:
+    """Have the kernel send `signum` when the parent dies; see PR_SET_PDEATHSIG in prctl(2). Ends pyinit if it can't."""
+    parent = posix.getppid()
+    try:
+        prctl(PR_SET_PDEATHSIG, signum)
+    except (ImportError, OSError) as error:
+        log.error(f"--parent-death-signal: {error}")
+        posix._exit(OWN_ERROR)
+    if posix.getppid() != parent:  # it died just before: the kernel has nothing to tell any more
+        posix.kill(posix.getpid(), signum)
 
 
 def unshare(flags: int) -> None:

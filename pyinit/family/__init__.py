@@ -124,7 +124,7 @@ class Targets:
             for signum in signums:
                 self.signal_group(signum)
             return True
-        return all(self.child.signal_group(signum) for signum in signums)
+        return all(self.child.signal_orphaned_group(signum) for signum in signums)
 
     def warn_of_proc(self, error: Exception) -> None:
         """Once."""

@@ -38,7 +38,7 @@ class MainChild:
     def __init__(self) -> None:
         self.pid = self.group = 0
 
-    def signal_group(self, signum: int) -> bool:
+    def signal_orphaned_group(self, signum: int) -> bool:
         """Send `signum` to the group when the main child has ended; false: it may be somebody else's by now.
 
         It is not as long as one of pyinit's own children is in it. Not for a group that pyinit is in; see waitid(2).

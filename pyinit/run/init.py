@@ -29,11 +29,11 @@ def run(options: "Options", inherited: Inherited, launched: "Told | None" = None
     `launched` says which child is the command, if that is a program that has launched itself.
     """
     if posix.getpid() != 1 and launched is None:
-        from ..base.parentage import adopt_orphans
+        from ..base.syscalls import adopt_orphans
 
         adopt_orphans()
     if options.parent_death_signal:
-        from ..base.parentage import set_parent_death_signal
+        from ..base.syscalls import set_parent_death_signal
 
         set_parent_death_signal(options.parent_death_signal)
     Init(options, inherited).run(launched)
@@ -333,7 +333,7 @@ class Init:
             children = posix.read(fd, 65536).split()
             posix.close(fd)
         except OSError:
-            return own == 1 or self.child.signal_group(signum)
+            return own == 1 or self.child.signal_orphaned_group(signum)
         for pid in children:
             try:
                 posix.kill(int(pid), signum)

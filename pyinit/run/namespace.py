@@ -63,7 +63,7 @@ def run(options: "Options", inherited: Inherited, launched: "Told | None" = None
     """Run the command that `options` name in a PID namespace of its own, and exit with its status; CommandError."""
     assert launched is None  # launch() refuses -n
     if options.parent_death_signal:
-        from ..base.parentage import set_parent_death_signal
+        from ..base.syscalls import set_parent_death_signal
 
         set_parent_death_signal(options.parent_death_signal)
     Launcher(options, inherited, unshare_pid()).run()
