@@ -196,7 +196,7 @@ OPTIONS = (
     ),
     Option(
         "t", "grace", "SECONDS", "", "grace", _seconds,
-        f"seconds to wait before killing leftover processes (default {GRACE:g}; none after a stop signal)",
+        f"seconds before killing leftover processes (default {GRACE:g}; no limit after a stop signal)",
     ),
     Option(
         "k", "kill-after", "SECONDS", "", "kill_after", _seconds,

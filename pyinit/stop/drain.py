@@ -89,6 +89,7 @@ class Drain:
         self.seen: set[Birth] = set()
         self.signalled: set[Birth] = set()
         self.ignored: set[Birth] = set()  # who was deaf to it when seen first, or when it was to be signalled
+        self.blocked: set[Birth] = set()  # who ignored and blocked it when it was signalled
         self.ended_input: dict[int, float] = {}  # readers whose pipe has no writer, and since when
 
     def look(self, now: float, *, last: bool) -> bool:
@@ -147,6 +148,8 @@ class Drain:
                 self.ignored.add(process.birth)
             elif process.birth not in self.signalled:
                 self.signalled.add(process.birth)
+                if process.ignores(signum):
+                    self.blocked.add(process.birth)
                 targets.setdefault(signum, []).append(process.pid)
         for signum, pids in targets.items():
             send.send((signum,), pids, left)
@@ -168,7 +171,8 @@ class Drain:
     def is_out_of_reach(self, process: "Process") -> bool:
         """Whether it got the stop signal in vain."""
         signum = self.signum_for(process)
-        return process.birth in self.signalled and (process.is_deaf_to(signum) or proc.is_out_of_reach(process, signum))
+        was_deaf = process.birth in self.blocked and process.is_deaf_to(signum)
+        return process.birth in self.signalled and (was_deaf or proc.is_out_of_reach(process, signum))
 
     def holds_off(self, process: "Process") -> bool:
         """Whether it was told, and has not taken that yet."""

@@ -97,21 +97,21 @@ def test_all_namespaces_are_those_of_lsns_with_as_many_processes() -> None:
     with started("sh", "-c", "echo up; sleep 1000; true", mode="pid1") as run:
         up(run)
         settled(run.pid)
-        own = os.readlink("/proc/self/ns/pid")  # in which lsns counts itself, and the kernel's threads
         mine = os.readlink(f"/proc/{run.pid}/ns/pid")
-        before, shown, after = lsns(), counted(), lsns()
-        while before != after:  # somebody else's have come or gone
-            before, shown, after = after, counted(), lsns()
-        for counts in (before, shown):
-            counts.pop(own)
-        assert shown == before
-        assert shown[mine] == 3
+        wait_until(lambda: counted() == lsns(), "a moment in which no process of another test comes or goes")
+        assert counted()[mine] == 3
 
 
 def lsns() -> dict[str, int]:
-    """The PID namespaces, and how many processes are in each, as lsns(8) has it."""
+    """The PID namespaces but this one, which has lsns(8) in it, and how many processes are in each, as that has it."""
     lines = wait_until(listed, "an lsns that no process ends under").splitlines()
-    return {f"pid:[{name}]": int(count) for name, count in map(str.split, lines)}
+    return others({f"pid:[{name}]": int(count) for name, count in map(str.split, lines)})
+
+
+def others(counts: dict[str, int]) -> dict[str, int]:
+    """Without the namespace that this process is in."""
+    own = os.readlink("/proc/self/ns/pid")
+    return {name: count for name, count in counts.items() if name != own}
 
 
 def listed() -> str:
@@ -124,7 +124,7 @@ def listed() -> str:
 def counted() -> dict[str, int]:
     """The same as pyinit-ps has it."""
     rows = [line.split(maxsplit=6) for line in run_ps("-a").stdout.splitlines()[1:]]
-    return {row[0]: int(row[3]) for row in rows if row[0].startswith("pid:[")}
+    return others({row[0]: int(row[3]) for row in rows if row[0].startswith("pid:[")})
 
 
 def test_the_worst_namespace_comes_first() -> None:

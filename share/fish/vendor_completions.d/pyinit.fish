@@ -20,7 +20,7 @@ complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -s g -l group -d
 complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -l scope -x -a 'child group all' -d 'forward to: child, group (its process group) or all (every descendant)'
 complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -s r -l rewrite -x -a '(string match -r \'^.*:|^\' -- (commandline -ct | string replace -r \'^-.*=\' \'\'))(kill -l | string split \' \')' -d 'forward the second for the first (0: none); repeatable'
 complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -s e -l remap-exit -x -a '' -d 'exit 0 if the command exits with CODE; repeatable'
-complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -s t -l grace -x -a '' -d 'seconds to wait before killing leftover processes (default 5; none after a stop signal)'
+complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -s t -l grace -x -a '' -d 'seconds before killing leftover processes (default 5; no limit after a stop signal)'
 complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -s k -l kill-after -x -a '' -d 'seconds from a stop signal (TERM, INT, QUIT) to killing everything'
 complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -s a -l wait-all -d 'wait until leftover processes have ended by themselves'
 complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -s p -l parent-death-signal -x -a '(kill -l | string split \' \')' -d 'the signal to get when the parent dies'
