@@ -1,17 +1,41 @@
-"""The life of a stop, as states: who has asked for it, and how long the end may take. No process, no clock in it.
+"""The phases of a stop: whether somebody has asked for it, and how long the end may take.
 
-Called by init while the main child lives, and by drain afterwards. They say what happens and when, in seconds of
-monotonic(3), and do what the phase asks for.
+This is how pyinit stops, in the words of pyinit(1):
 
-    phase      the main child   a stop signal    its end             deadline passes   all that is left is deaf
-    running    lives            -> asked         -> draining (1)     -                 -
-    asked      lives            (forwarded)      -> draining (2)     -> killing        -
-    waiting    has ended        -> draining      -                   -                 -
-    draining   has ended        first: (3)       -                   -> killing        -> killing
+ 1. When the command has ended, pyinit sends the leftover processes the last stop signal that it has forwarded, or
+    SIGTERM if there was none, if that was SIGINT, or if the process ignores it.
+ 2. pyinit sends it to each process once.
+ 3. If a leftover process descends from another one that does not ignore the signal, pyinit signals the ancestor first,
+    and the descendant if it is still there when the ancestor has ended.
+ 4. If a process reads its stdin from a pipe that was made inside, the kernel gives it end of file when the pipe's
+    writers have ended, so pyinit signals the writers first.
+ 5. pyinit signals such a reader if it is still there a second or two after its writers have ended.
+ 6. If pyinit cannot see who may write to a pipe (another user's process, without CAP_SYS_PTRACE), it takes that process
+    for a writer.
+ 7. With -g and --scope all, pyinit does not signal a process that has got the forwarded signal.
+ 8. pyinit sends SIGCONT to every leftover process.
+ 9. If the drain has a deadline, pyinit signals, one second before it, every process that it has not signalled yet; if
+    the drain is shorter than two seconds, half-way.
+10. At the deadline pyinit sends SIGKILL until no process is left.
+11. If processes cannot be killed (state D, another user's), pyinit waits 2 s for them, names them in a warning and
+    exits.
+12. The killing takes no longer than 30 s in all.
+
+stop.drain does this, and stop.order decides the order. This module knows only the phases. It looks at no process and
+reads no clock: its caller reports each event with its time, in seconds of monotonic(3), and does what the phase asks
+for.
+
+    phase      the main child   a stop signal      its end               the deadline passes   the rest is deaf (4)
+    running    lives            -> asked           -> draining (1)(2)    -                     -
+    asked      lives            (forwarded)        -> draining (2)       -> killing            -
+    waiting    has ended        -> draining (2)    -                     -                     -
+    draining   has ended        first: (3)         -                     -> killing            -> killing
                                 second: killing
-    killing    whatever         -                (stays)             -                 -
+    killing    whatever         -                  (stays)               -                     -
 
-(1) with --wait-all to waiting. (2) Both: with --grace 0 to killing. (3) The drain has been asked for from now on.
+(1) With --wait-all, waiting. (2) With --grace 0, killing. (3) From then on somebody has asked for the drain, so only
+--kill-after or an explicit --grace limits it. (4) The grace is over, and every process that is left ignores the signal,
+may not be signalled or is stopped.
 """
 
 import _signal
@@ -23,10 +47,10 @@ LAST_CALL = 1.0  # seconds before the deadline
 
 
 class Stop:
-    """Where a stop stands.
+    """The phase of a stop, and its times.
 
-    `grace` and `kill_after` are what the options say, in seconds, or None. `signum` is the stop signal that came last,
-    as the command gets it, 0 where none has.
+    `grace` and `kill_after` are what the options say, in seconds, or None. `signum` is the last stop signal, as the
+    command gets it, or 0 if none has come.
     """
 
     __slots__ = ("bounded", "grace", "grace_over", "kill_after", "kill_at", "phase", "signum", "wait_all")
@@ -35,14 +59,14 @@ class Stop:
         self.phase = RUNNING
         self.signum = 0
         self.grace = GRACE if grace is None else grace
-        self.bounded = grace is not None  # whether the grace bounds a drain that was asked for, too
+        self.bounded = grace is not None  # whether the grace also limits a drain that was asked for
         self.grace_over = 0.0
         self.kill_after = kill_after
         self.kill_at: float | None = None
         self.wait_all = wait_all
 
     def ask(self, signum: int, now: float) -> None:
-        """A stop signal has come, which is `signum` to the command."""
+        """Note that a stop signal has come at the time `now`, and that the command gets it as `signum`."""
         if self.phase == DRAINING and self.signum:
             self.phase = KILLING
         elif self.phase == WAITING:
@@ -54,7 +78,7 @@ class Stop:
         self.signum = signum
 
     def main_child_ended(self, now: float) -> None:
-        """The main child has ended, or --pause; others are left."""
+        """Note that the main child, or --pause, has ended at the time `now`, and that other processes are left."""
         if self.phase == RUNNING and self.wait_all:
             self.phase = WAITING
         elif self.phase in (RUNNING, ASKED):
@@ -65,27 +89,27 @@ class Stop:
         self.grace_over = now + self.grace
 
     def deadline(self) -> float | None:
-        """When the time is over, and expire() to be called; None: never, as far as this can be known now."""
+        """Return the time at which the caller has to call expire(), or None if no time is known now."""
         if self.phase == DRAINING and (self.bounded or not self.signum):
             return self.grace_over if self.kill_at is None else min(self.grace_over, self.kill_at)
         return self.kill_at if self.phase in (ASKED, DRAINING) else None
 
     def drain_signal(self) -> int:
-        """The signal that tells what is left: the command's own, but SIGTERM where nobody has asked.
+        """Return the signal for the leftover processes: the last stop signal, or SIGTERM if there was none.
 
-        SIGINT becomes SIGTERM too, because a shell has its background jobs ignore it.
+        SIGINT becomes SIGTERM too, because a shell makes its background jobs ignore SIGINT.
         """
         return self.signum if self.signum not in (0, _signal.SIGINT) else _signal.SIGTERM
 
     def last_call(self) -> float | None:
-        """When everybody who has not been told yet is to be told, because of the deadline; None: there is none.
+        """Return the time at which every process gets the stop signal that has not got it yet.
 
-        Whoever was waited for has had its time by then.
+        Return None if there is no deadline. The processes that pyinit waited for have had their time by then.
         """
         deadline = self.deadline()
         began = self.grace_over - self.grace
         return None if deadline is None else deadline - min(LAST_CALL, (deadline - began) / 2)
 
     def expire(self) -> None:
-        """The deadline has passed, or what is left is deaf and the grace is over."""
+        """Go to the phase killing: the deadline has passed, or the grace is over and the rest is deaf."""
         self.phase = KILLING

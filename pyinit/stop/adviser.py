@@ -1,9 +1,9 @@
 """The adviser: a child of the C program that decides which processes a stop reaches, in which order, and until when.
 
-Started by pyinit.c when the command has left processes behind, or 50 ms after a stop signal that the command has not
-ended by. The C program reaps, and sends it SIGCHLD for that, and the signals that come in: while the command lives the
-stop signals, afterwards all. It kills the adviser as soon as nobody else is left. If the adviser fails, the C program
-ends the leftover processes itself; see finish() in pyinit.c.
+The C program starts the adviser if the command has left processes behind, or has not ended 50 ms after a stop signal.
+The C program reaps, and then sends the adviser SIGCHLD. It also passes on the signals that come in: the stop signals
+while the command lives, and all signals afterwards. It kills the adviser as soon as no other process is left. If the
+adviser fails, the C program ends the leftover processes itself; see finish() in pyinit.c.
 """
 
 import _signal
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from ..base import Options
     from ..native import Told
 
-DONE, FAILED = 0, 124  # exit statuses, as in pyinit.c; what has failed was said
+DONE, FAILED = 0, 124  # exit statuses, as in pyinit.c; before FAILED the adviser has said why
 
 
 def run(options: "Options", told: "Told") -> "NoReturn":
-    """Advise the parent, and exit with DONE, or with FAILED if the parent has to do it alone."""
+    """Advise the parent, the C program, and exit: with DONE, or with FAILED if the parent has to do it alone."""
     proc.advise(told.pid)
     try:
         proc.descendants()
-    except proc.NoProcError as error:  # the C program can do without
+    except proc.NoProcError as error:  # the C program can end processes without /proc
         log.warning(f"descendants cannot be found, because /proc cannot be read: {error}")
         posix._exit(FAILED)
     is_done = log.attempt(lambda: Adviser(options, told).run())
@@ -40,7 +40,10 @@ def run(options: "Options", told: "Told") -> "NoReturn":
 
 
 class Adviser:
-    """It sees the command's end through. `reaped`, `names` and `childless` are what drain() takes of a Reaper."""
+    """The adviser's work: to wait for the command's end, and to drain.
+
+    drain() uses `reaped`, `names` and `childless`, as it uses those of a Reaper.
+    """
 
     def __init__(self, options: "Options", told: "Told") -> None:
         self.options = options
@@ -55,38 +58,45 @@ class Adviser:
             self.stop.ask(told.stop, monotonic())
 
     def run(self) -> None:
-        """Wait for the command's end, and drain."""
+        """Wait for the command's end, then drain."""
         self.look_at_command()
         while self.child.pid:
             self.take_signal(self.stop.deadline())
         drain(self.stop, Targets("child", self.child, share_group=False), self, self.take_signal)
 
     def nobody_is_left(self) -> None:
-        """As far as /proc shows. Most often the C program knows it first, and kills the adviser then."""
+        """Note that /proc shows no leftover process.
+
+        Most often the C program knows this first, and kills the adviser.
+        """
         self.childless = True
 
     def look_at_command(self) -> None:
-        """Notice that the command has ended."""
+        """Set `child.pid` to 0 if the command has ended."""
         if self.child.pid:
             process = proc.process(self.child.pid)
             if not process.alive() or process.birth != self.birth:
                 self.child.pid = 0
 
     def take_signal(self, deadline: float | None) -> None:
-        """Take the next signal, but wait no longer than until the `deadline`, a time of monotonic()."""
+        """Wait for the next signal and act on it.
+
+        `deadline` is a time of monotonic(3), in seconds. If it passes while the command lives, kill all descendants.
+        None means no deadline.
+        """
         siginfo = wait_for_signal(deadline)
         if siginfo is None:
             if self.child.pid:
                 self.stop.expire()
                 send.kill_descendants()
         elif siginfo.si_pid != proc.init():
-            pass  # a leftover's kill(-1), which spares PID 1 and not its adviser
+            pass  # a leftover process has called kill(-1), which spares PID 1 but not its adviser
         elif siginfo.si_signo == _signal.SIGCHLD:
             self.reaped += 1
             self.look_at_command()
         elif self.options.stops(siginfo.si_signo):
             self.stop.ask(self.options.forwarded(siginfo.si_signo) or siginfo.si_signo, monotonic())
-        else:  # the C program sends it because the command has ended, for which SIGCHLD may be pending still
+        else:  # the C program sends it only after the command's end, and the SIGCHLD for that may still be pending
             self.look_at_command()
             outgoing = self.options.forwarded(siginfo.si_signo)
             if outgoing and not self.child.pid:

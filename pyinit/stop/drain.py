@@ -1,7 +1,7 @@
-"""The drain: what happens to the processes that the command left behind.
+"""The drain: it ends the processes that the command leaves behind.
 
-Called by init, or by adviser, when the command has ended and has left processes behind. The module telling decides the
-order of the signals, the module stop how long it may take.
+The module stop.order decides the order of the signals. The class Stop decides how long the drain may take. See the
+numbered sentences in pyinit/stop/__init__.py.
 """
 
 import _signal
@@ -24,23 +24,25 @@ if TYPE_CHECKING:
     from .adviser import Adviser
     from .order import Birth
 
-    Deaths: TypeAlias = Reaper | Adviser  # who knows of them
+    Deaths: TypeAlias = Reaper | Adviser  # what knows which processes have ended
 
-LOOK_AGAIN = 1.0  # seconds between two looks at who is left, and for a reader whose input has ended
-LOOKS_APART = 5  # times what a look takes: after a death there is one as soon as that
-CANNOT_DIE = 2.0  # seconds without a death after SIGKILL: what is left is in the kernel's hands, state D
-LONGEST_KILLING = 30.0  # seconds
+LOOK_AGAIN = 1.0  # seconds between two looks at /proc; also what a reader gets after its last writer has ended
+LOOKS_APART = 5  # after a death the next look comes early, but not before this many times what a look takes
+CANNOT_DIE = 2.0  # seconds without a death after SIGKILL; then the rest cannot be killed (state D, another user's)
+LONGEST_KILLING = 30.0  # seconds in all
 KILL_AGAIN = 0.05  # seconds between two rounds of SIGKILL
 MOST_NAMES = 10  # in one message
 
 
 def drain(stop: "Stop", targets: "Targets", reaper: "Deaths", take_signal: "Callable[[float | None], None]") -> None:
-    """Let the leftover processes end, then make them; NoProcError if they cannot be seen.
+    """Let the leftover processes end, and kill those that remain when the time is over.
 
-    `take_signal` waits for a signal until a deadline, acts on it, and reaps, if this process is the parent.
+    With --wait-all, first wait until a stop signal comes. Then send the stop signal to each process that has not got
+    it. When the time is over, send SIGKILL until no process is left. If a process forks just before it dies, the next
+    round kills the new process.
 
-    With --wait-all, wait until a stop signal comes. Then tell everybody who has not been told; when the time is over,
-    SIGKILL until nothing is left. A process forked by one that was about to die is met by the next round.
+    `take_signal` waits for a signal and acts on it. Its argument is a deadline, a time of monotonic(3) in seconds, or
+    None. It also reaps, if this process is the parent. Raises NoProcError if the leftover processes cannot be seen.
     """
     began = monotonic()
     if log.level >= log.INFO:
@@ -56,7 +58,7 @@ def drain(stop: "Stop", targets: "Targets", reaper: "Deaths", take_signal: "Call
 
 
 def _let_end(stop: "Stop", targets: "Targets", reaper: "Deaths", take_signal: "Callable[[float | None], None]") -> None:
-    """Tell what is left, and look again, until nobody is left or the time is over."""
+    """Send the stop signal in its order, and look again, until no process is left or the time is over."""
     leftovers = Drain(stop, targets)
     look_at = looked = monotonic()
     cost = 0.0
@@ -74,49 +76,54 @@ def _let_end(stop: "Stop", targets: "Targets", reaper: "Deaths", take_signal: "C
             reaped = reaper.reaped
             bounds = [bound for bound in (deadline, last_call) if bound is not None and bound > now]
             take_signal(min([look_at, *bounds]))
-            if reaper.reaped > reaped:  # it may have left somebody behind; in a crowd not each death is worth a look
+            if reaper.reaped > reaped:  # it may have left processes behind; if many die, not each death gets a look
                 look_at = min(look_at, looked + LOOKS_APART * cost)
 
 
 class Drain:
-    """Those who are left, and who of them has been told: each process once. Processes are named by their birth."""
+    """The leftover processes, and which of them pyinit has signalled: it signals each process once.
+
+    The sets name a process by its birth; see Process.birth.
+    """
 
     def __init__(self, stop: "Stop", targets: "Targets") -> None:
         self.stop, self.targets = stop, targets
         self.signum = stop.drain_signal()
         self.own_stdin = proc.pipe_on_stdin(posix.getpid())
-        self.called = False  # for the last time
+        self.called = False  # whether the last call has been made
         self.seen: set[Birth] = set()
         self.signalled: set[Birth] = set()
-        self.ignored: set[Birth] = set()  # who was deaf to it when seen first, or when it was to be signalled
-        self.blocked: set[Birth] = set()  # who ignored and blocked it when it was signalled
-        self.ended_input: dict[int, float] = {}  # readers whose pipe has no writer, and since when
+        self.ignored: set[Birth] = set()  # those that were deaf to it when first seen, or in their turn
+        self.blocked: set[Birth] = set()  # those that ignored and blocked it when they got it
+        self.ended_input: dict[int, float] = {}  # PIDs of readers whose pipe has no writer, and since when
 
     def look(self, now: float, *, last: bool) -> bool:
-        """Tell those who are to be told `now`, in seconds; at the `last` call everybody who has not been.
+        """Send the stop signal to the processes whose turn it is, and return whether a descendant is left.
 
-        Where the grace is over without an end of the drain, because somebody else sets the bound, and all who are left
-        are deaf, the time is over. Whether somebody is left. NoProcError where nobody can be seen.
+        `now` is a time of monotonic(3), in seconds. At the `last` call every process gets the signal that has not got
+        it. If the sender of the stop signal sets the deadline, the drain goes on after the grace. If every process that
+        is left is deaf or stopped by then, the time is over. Raises NoProcError if /proc cannot be read.
         """
         self.called = self.called or last
         late = now >= self.stop.grace_over
         left = {process.pid: process for process in proc.left()}
         fresh = self.meet(left.values())
         aloof = self.deaf(left, late=late)
-        if late:  # such as unshare(1), which blocks SIGTERM for as long as its child lives
+        if late:  # unshare(1) is such a process: it blocks SIGTERM as long as its child lives
             aloof |= {process.birth for process in left.values() if self.holds_off(process)}
         self.signal(left, left.values() if last else self.next_to_signal(left, aloof, now))
         send.send((_signal.SIGCONT,), fresh, left)
-        # Who loses its parent while /proc is walked may be missing, but not twice.
+        # One walk through /proc can miss a process that loses its parent meanwhile. A second walk finds it.
         if late and self.is_over(left) and self.is_over({process.pid: process for process in proc.left()}):
             log.info("nothing that is left heeds the signal")
             self.stop.expire()
         return bool(order.descendants(proc.init(), left)) or somebody_is_left()
 
     def meet(self, left: "Iterable[Process]") -> list[int]:
-        """Remember which processes ignore the signal, and which have got the stop signal that pyinit forwarded.
+        """Return the PIDs of the processes that are new.
 
-        Return the PIDs that are new. A look can miss a process, so some are new at a later look.
+        Remember which of them ignore the signal, and which have got the stop signal that pyinit forwarded. A look can
+        miss a process, so some are new at a later look.
         """
         fresh = [process for process in left if process.birth not in self.seen]
         when = self.targets.newest_signalled
@@ -131,7 +138,10 @@ class Drain:
         return [process.pid for process in fresh]
 
     def deaf(self, left: "dict[int, Process]", *, late: bool) -> "set[Birth]":
-        """Who does not heed the signal, as far as this can be known; when it is `late`, that is known of more."""
+        """Return the births of the processes that do not heed the signal, as far as this can be known.
+
+        If it is `late`, processes that got the signal in vain are among them.
+        """
         return {
             process.birth
             for process in left.values()
@@ -140,7 +150,7 @@ class Drain:
         }
 
     def signal(self, left: "dict[int, Process]", due: "Iterable[Process]") -> None:
-        """Send the stop signal to the `due`, except to the deaf, and to nobody twice."""
+        """Send the stop signal to the `due` processes, except to those that are deaf to it or have got it."""
         targets: dict[int, list[int]] = {}
         for process in due:
             signum = self.signum_for(process)
@@ -155,11 +165,18 @@ class Drain:
             send.send((signum,), pids, left)
 
     def signum_for(self, process: "Process") -> int:
-        """What tells `process`: who ignores SIGQUIT, as a shell's background jobs do, may heed SIGTERM."""
+        """Return the stop signal for `process`: SIGTERM if it ignores the drain's own.
+
+        A shell's background jobs, for example, ignore SIGQUIT, but may heed SIGTERM.
+        """
         return _signal.SIGTERM if process.ignores(self.signum) else self.signum
 
     def next_to_signal(self, left: "dict[int, Process]", deaf: "set[Birth]", now: float) -> "list[Process]":
-        """Who is to be told: who has not been, is left to nobody but the `deaf`, and waits for no end of file."""
+        """Return the processes whose turn it is `now`, a time of monotonic(3) in seconds.
+
+        pyinit has not signalled such a process. Its ancestors, if any are left, are all `deaf`. It does not wait for an
+        end of file.
+        """
         unsignalled = [process for process in left.values() if process.birth not in self.signalled]
         readers, written = proc.pipes(left, unsignalled, self.own_stdin)
         heads, readers, writers = order.next_to_signal(left, unsignalled, deaf, readers, written)
@@ -169,26 +186,27 @@ class Drain:
         return order.without_waiting(heads, left, deaf, readers, writers, ending)
 
     def is_out_of_reach(self, process: "Process") -> bool:
-        """Whether it got the stop signal in vain."""
+        """Return whether `process` has got the stop signal in vain: it is deaf, or cannot be reached."""
         signum = self.signum_for(process)
         was_deaf = process.birth in self.blocked and process.is_deaf_to(signum)
         return process.birth in self.signalled and (was_deaf or proc.is_out_of_reach(process, signum))
 
     def holds_off(self, process: "Process") -> bool:
-        """Whether it was told, and has not taken that yet."""
+        """Return whether `process` has got the stop signal, but still blocks it."""
         return process.birth in self.signalled and proc.holds_off(process, self.signum_for(process))
 
     def is_over(self, left: "dict[int, Process]") -> bool:
-        """Whether no time will end those who are left: they are deaf, or the terminal has stopped them."""
+        """Return whether more time would end no descendant: each is deaf, or stopped by job control."""
         deaf = self.deaf(left, late=True)
         family = order.descendants(proc.init(), left)
         return all(process.state == "T" or process.birth in deaf for process in family)
 
 
 def _kill_all(reaper: "Deaths", take_signal: "Callable[[float | None], None]") -> None:
-    """SIGKILL, again and again, until no child is left or what is left cannot be killed.
+    """Send SIGKILL again and again, until no child is left or the rest cannot be killed.
 
-    That is known when, for CANNOT_DIE, nobody has gone who was there in the beginning: others may come and go for ever.
+    The rest cannot be killed if, for CANNOT_DIE seconds, no process has ended that was there at the beginning. Newer
+    processes do not count, because they may come and go for ever.
     """
     began = monotonic()
     give_up = began + CANNOT_DIE
@@ -213,7 +231,7 @@ def _kill_all(reaper: "Deaths", take_signal: "Callable[[float | None], None]") -
 
 
 def _why(pid: int, state: str) -> str:
-    """What keeps SIGKILL from ending `pid`."""
+    """Return what keeps SIGKILL from ending `pid`: the error of kill(2), or the state of the process."""
     try:
         posix.kill(pid, 0)
     except OSError as error:  # EPERM
@@ -222,18 +240,21 @@ def _why(pid: int, state: str) -> str:
 
 
 def somebody_is_left() -> bool:
-    """Whether a descendant lives. Who loses its parent while /proc is walked may be missing, but not twice."""
+    """Return whether a descendant lives.
+
+    One walk through /proc can miss a process that loses its parent meanwhile. A second walk finds it.
+    """
     return bool(_births() or _births())
 
 
 def _births() -> "set[Birth]":
-    """The living descendants."""
+    """Return the births of the living descendants."""
     left = {process.pid: process for process in proc.left()}
     return {process.birth for process in order.descendants(proc.init(), left)}
 
 
 def _tell_who_is_left() -> dict[int, str]:
-    """With -v; the names by PID."""
+    """Log the living descendants, for -v, and return their names by PID."""
     names = {pid: name for pid, name, _ in _who_is_left()}
     few = ", ".join(f"{pid} ({name})" for pid, name in list(names.items())[:MOST_NAMES])
     log.info(f"still there: {len(names)}: PID {few}{', ...' if len(names) > MOST_NAMES else ''}")
@@ -241,6 +262,6 @@ def _tell_who_is_left() -> dict[int, str]:
 
 
 def _who_is_left() -> list[tuple[int, str, str]]:
-    """PID, name and state of the living descendants."""
+    """Return PID, name and state of each living descendant."""
     everyone = [(pid, proc.name(pid), proc.state(pid)) for pid in proc.descendants()]
     return [(pid, name, state) for pid, name, state in everyone if state not in "ZX"]

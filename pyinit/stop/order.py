@@ -1,9 +1,18 @@
-"""Who is told of a stop, and in which order. Pure functions: what they are given was read from /proc.
+"""The order of the stop signal: which processes get it next.
 
-Called by drain. Everybody is told once. Whoever has a parent that is going is told by that, or afterwards: what manages
-processes of its own does not want them told behind its back, and what does not leaves them behind. A pipeline is told
-from its head: whoever reads its stdin from a pipe gets end of file when the writers have gone; told with them, it would
-go first, and the next write would end them. A process is named by its birth, as Process has it.
+These are pure functions of what was read from /proc.
+
+pyinit sends the stop signal to each process once. If an ancestor of a process will end, pyinit signals the ancestor
+first. An ancestor that manages its processes signals them itself, and pyinit must not do it behind its back. Any other
+ancestor leaves them behind, and pyinit signals them afterwards.
+
+pyinit signals a pipeline from its head. A process that reads its stdin from a pipe gets end of file when the writers
+have ended. If pyinit signalled the reader together with the writers, the reader would end first, and the next write
+would end the writers.
+
+A deaf process is one that does not heed the signal. The guardian of a process is its uppermost ancestor, among the
+leftover processes, that is not deaf. If there is none, the process is its own guardian. A set names a process by its
+birth; see Process.birth.
 """
 
 TYPE_CHECKING = False
@@ -16,10 +25,11 @@ if TYPE_CHECKING:
 
 
 def was_signalled(process: "Process", scope: str, group: int, signum: int, when: "Birth") -> bool:
-    """Whether a stop signal that was forwarded has told `process`, which the main child has left behind.
+    """Return whether `process`, which the main child has left behind, has got the forwarded stop signal.
 
-    `scope` and `group` say to whom, `signum` what, and `when` what the latest process was. Whoever was forked later has
-    not got it, and whoever ignores it has not been told by it.
+    pyinit forwarded `signum` to the `scope`: child, group or all. `group` is the main child's process group. `when` is
+    the birth of the newest process at that time. A process that was forked later has not got the signal. A process that
+    is deaf to it does not count as signalled.
     """
     if scope == "child" or (scope == "group" and process.group != group):
         return False
@@ -35,13 +45,14 @@ def next_to_signal(
     readers: "Mapping[int, str]",
     written: "Mapping[int, Collection[str] | None]",
 ) -> "tuple[list[Process], dict[int, str], dict[int, Collection[str] | None]]":
-    """Those of the `unsignalled` who are left to nobody but the `deaf`; the readers among them; the writers.
+    """Return the heads, the readers among them, and the writers.
 
-    `readers` and `written` are the pipes of processes, as processes.pipes() returns them; the writers are guardians, as
-    in wait_for_end_of_file().
+    The heads are those of the `unsignalled` that are their own guardian. `left` are all leftover processes by PID.
+    `readers` and `written` are the pipes of processes, as family.proc.pipes() returns them. The writers are guardians,
+    as wait_for_end_of_file() takes them.
     """
     found = left_to(left, deaf)
-    # A reader is going when its input ends, and so it is nobody's guardian where its own children write that.
+    # A reader ends when its input ends. If its own children write that input, it cannot be the guardian of any process.
     aside = {
         left[reader].birth
         for reader, pipe in readers.items()
@@ -65,20 +76,24 @@ def without_waiting(
     writers: "Mapping[int, Collection[str] | None]",
     ending: "Collection[int]",
 ) -> "list[Process]":
-    """The `heads` but for those `readers` who wait for the end of their input, or have just got it: the `ending`."""
+    """Return the `heads`, except the `readers` that wait for the end of their input.
+
+    The `ending`, whose input has just ended, are left out too. `readers` and `writers` are as in
+    wait_for_end_of_file().
+    """
     going = [pid for pid in writers if pid not in readers and left[pid].birth not in deaf]
     waiting = wait_for_end_of_file(readers, writers, {*ending, *going}).union(ending)
     return [process for process in heads if process.pid not in waiting]
 
 
 def left_to(everyone: "Mapping[int, Process]", deaf: "Collection[Birth]") -> dict[int, int]:
-    """By PID, whom each process is left to: the uppermost of itself and those above it who will go."""
+    """Return the PID of each process's guardian, by the PID of the process."""
     return {pid: _left_to(process, everyone, deaf).pid for pid, process in everyone.items()}
 
 
 def _left_to(process: "Process", everyone: "Mapping[int, Process]", deaf: "Collection[Birth]") -> "Process":
     found = process
-    for _ in everyone:  # PIDs that were given out anew while /proc was read can make a circle
+    for _ in everyone:  # a bound, because PIDs that the kernel reuses while /proc is read can make a circle
         parent = everyone.get(process.parent)
         if parent is None:
             break
@@ -91,12 +106,12 @@ def _left_to(process: "Process", everyone: "Mapping[int, Process]", deaf: "Colle
 def wait_for_end_of_file(
     readers: "Mapping[int, str]", writers: "Mapping[int, Collection[str] | None]", going: "Collection[int]"
 ) -> set[int]:
-    """Which of the `readers` wait for somebody who is going.
+    """Return the PIDs of the `readers` that wait for a process that will end.
 
-    `readers` are PIDs with the pipe on their stdin. `writers` are PIDs of guardians with the pipes that they, and those
-    below them, can write to, or None, for any, where that is not known. `going` are the PIDs of those who will go: they
-    are told, or their input has ended. Whoever waits for somebody that waits is waiting too; readers in a circle, as of
-    two coprocesses, are not.
+    `readers` are PIDs with the pipe on their stdin. `writers` are PIDs of guardians with the pipes that the guardian
+    and those below it can write to. None in place of these pipes means that they are not known, so it may be any pipe.
+    `going` are the PIDs of the processes that will end: they get the stop signal, or their input has ended. A reader
+    that waits for a waiting reader waits too. Readers in a circle, such as two coprocesses, do not wait.
     """
     waiting: set[int] = set()
     while more := {
@@ -109,7 +124,7 @@ def wait_for_end_of_file(
 
 
 def without_writer(readers: "Mapping[int, str]", writers: "Mapping[int, Collection[str] | None]") -> set[int]:
-    """Which of the `readers` have no writer any more; the arguments are those of wait_for_end_of_file()."""
+    """Return the PIDs of the `readers` that have no writer any more. The arguments are as in wait_for_end_of_file()."""
     return {reader for reader, pipe in readers.items() if not _writers_of(reader, pipe, writers)}
 
 
@@ -118,7 +133,10 @@ def _writers_of(reader: int, pipe: str, writers: "Mapping[int, Collection[str] |
 
 
 def descendants(ancestor: int, everyone: "Mapping[int, Process]") -> "list[Process]":
-    """Those of `everyone` who descend from the PID `ancestor`, and did not come into its namespace by setns(2)."""
+    """Return those of `everyone` that descend from the PID `ancestor`.
+
+    A process that came into the PID namespace by setns(2) is not among them.
+    """
     family = {ancestor}
     while more := {pid for pid, process in everyone.items() if process.parent in family} - family:
         family |= more
