@@ -1,7 +1,7 @@
-"""Who gets a signal: the main child, its process group, or every descendant.
+"""The processes that get a signal: the main child, its process group, or every descendant.
 
-Called by init to forward, and by drain. Under a terminal the group is pyinit's own, and others may be in it: only the
-descendants among them are meant.
+Under a terminal the group is pyinit's own, and strangers may be in it. pyinit then signals only its descendants in the
+group.
 """
 
 import _signal
@@ -15,24 +15,31 @@ if TYPE_CHECKING:
 
 
 class Targets:
-    """Those below pyinit, as far as `scope`, one of child, group and all, asks for them."""
+    """The processes below pyinit that `scope` asks for: child, group or all.
+
+    `child` is the main child. `share_group` says whether its process group is pyinit's own, as under a terminal.
+    """
 
     def __init__(self, scope: str, child: "MainChild", *, share_group: bool) -> None:
         self.scope, self.child, self.share_group = scope, child, share_group
-        self.newest_signalled: tuple[int, int] | None = None  # when group or all were told to stop; see proc.newest()
+        self.newest_signalled: tuple[int, int] | None = None  # when group or all got a stop signal; see proc.newest()
         self.warned_of_proc = False
 
     def stop_comes(self) -> None:
-        """They are about to be sent a stop signal, if there is still a main child."""
+        """Remember which process is the newest, because a stop signal is about to be sent.
+
+        This is needed only if there is a main child, and if the scope is group or all.
+        """
         if self.child.pid and self.scope != "child":
             from .proc import newest
 
             self.newest_signalled = newest()
 
     def signal_it_heeds(self, signum: int) -> int:
-        """SIGTERM where the main child ignores the stop signal `signum`, as bash does SIGQUIT, and nobody else gets it.
+        """Return SIGTERM if the main child ignores the stop signal `signum`, as bash ignores SIGQUIT; else `signum`.
 
-        What it leaves behind is told `signum`. Not for SIGINT, which background jobs have reason to ignore.
+        This is only for the scope child, because no other process gets the signal then. The leftover processes get
+        `signum` in the drain. SIGINT is not replaced, because background jobs have reason to ignore it.
         """
         if self.scope == "child" and signum not in NEVER_REPLACED:
             try:
@@ -44,7 +51,7 @@ class Targets:
         return signum
 
     def signal(self, signum: int) -> None:
-        """Send `signum` to whom the scope says, while there is a main child."""
+        """Send `signum` to the processes that the scope says. There must be a main child."""
         try:
             if self.scope == "all":
                 self.signal_descendants(signum)
@@ -53,14 +60,17 @@ class Targets:
             else:
                 self.signal_group(signum)
         except ProcessLookupError:
-            pass  # with -n: the launcher has reaped it, and SIGCHLD is about to be taken
-        except OSError as error:  # EPERM: it runs as another user
+            pass  # with -n: the launcher has reaped the main child, and pyinit is about to take SIGCHLD
+        except OSError as error:  # EPERM: the main child runs as another user
             from ..base.signals import signal_name
 
             log.warning(f"cannot forward {signal_name(signum)} to PID {self.child.pid}: {error.strerror}")
 
     def signal_group(self, signum: int) -> None:
-        """Send `signum` to the main child, wherever it is now, and to the group that it was started in."""
+        """Send `signum` to the main child, and to the process group that it was started in.
+
+        The main child may be in another group by now. Raises OSError if the main child cannot be signalled.
+        """
         if self.share_group:
             self.signal_family_in_group(signum)
             return
@@ -79,7 +89,7 @@ class Targets:
     def signal_family_in_group(self, signum: int) -> None:
         """Send `signum` to the main child, and to those of pyinit's own group that descend from pyinit.
 
-        They are listed first. If the main child died of the signal during the walk, its children could be missed.
+        pyinit lists them first. If the main child died of the signal during the walk, its children could be missed.
         """
         from . import proc, send
 
@@ -102,9 +112,9 @@ class Targets:
             self.signal_without_proc(signums, error)
 
     def kill_descendants(self) -> bool:
-        """One round of SIGKILL for every descendant, which leaves only what was forked meanwhile.
+        """Send one round of SIGKILL to every descendant, and return whether they could be found.
 
-        Whether they could be found.
+        Only processes that are forked meanwhile survive the round.
         """
         from . import proc, send
 
@@ -115,9 +125,9 @@ class Targets:
             return self.signal_without_proc((_signal.SIGKILL,), error)
 
     def signal_without_proc(self, signums: tuple[int, ...], error: Exception) -> bool:
-        """Send the signals to those who are known without /proc: the main child and, but for a terminal, its group.
+        """Send the signals to the processes that are known without /proc, and return whether there was one.
 
-        Whether somebody was there.
+        These are the main child and, except under a terminal, its process group.
         """
         self.warn_of_proc(error)
         if self.child.pid:
@@ -127,7 +137,7 @@ class Targets:
         return all(self.child.signal_orphaned_group(signum) for signum in signums)
 
     def warn_of_proc(self, error: Exception) -> None:
-        """Once."""
+        """Warn that /proc cannot be read, once."""
         if not self.warned_of_proc:
             self.warned_of_proc = True
             log.warning(f"descendants cannot be found, because /proc cannot be read: {error}")

@@ -1,7 +1,8 @@
-"""/proc: who is below pyinit, and what a process is. It only reads.
+"""/proc: which processes are below pyinit, and what each of them is. See proc(5).
 
-Called by drain, targets and sending, and by members for pyinit-ps. Everything in /proc may be gone between two reads:
-what has gone is left out. See proc(5).
+The module changes no process. It reads files of /proc. To learn whether a process is there, it also calls kill(2) with
+signal 0, which sends nothing, and waitid(2) with WNOWAIT, which reaps nothing. Everything in /proc may be gone between
+two reads. The module leaves out what has gone.
 """
 
 import _signal
@@ -14,39 +15,45 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 IGNORED_BY_DEFAULT = (_signal.SIGCHLD, _signal.SIGCONT, _signal.SIGURG, _signal.SIGWINCH)
-# Those of /proc/PID/status that somebody looks at.
+# The fields of /proc/PID/status that pyinit and pyinit-ps use.
 FIELDS = frozenset({b"Name", b"State", b"Uid", b"NSpid", b"ShdPnd", b"SigBlk", b"SigIgn", b"SigCgt"})
 
 
 _init = 0  # the PID of the init that this process advises, or 0
-_roots: list[int] = []  # whose descendants are pyinit's too
+_roots: list[int] = []  # PIDs that count as descendants, and so do the processes below them
 
 
 def advise(init: int) -> None:
-    """From now on the processes below `init` are meant, the parent of this process, but not this process itself."""
+    """Look, from now on, at the processes below the PID `init`, the parent of this process.
+
+    This process itself is not among them.
+    """
     global _init
     _init = init
 
 
 def set_root(pid: int) -> None:
-    """Count `pid` and those below it as descendants too: with -n PID 1 is not the command's parent. 0: nobody."""
+    """Count `pid` and the processes below it as descendants too; 0: none.
+
+    With -n PID 1 is not the command's parent.
+    """
     _roots[:] = [pid] if pid else []
 
 
 def init() -> int:
-    """The PID of the init whose family is meant: this process, if it advises none."""
+    """Return the PID of the init whose descendants are meant: this process, if it advises none."""
     return _init or posix.getpid()
 
 
 class NoProcError(Exception):
-    """/proc is missing or shows other PIDs than pyinit's, so descendants cannot be found."""
+    """An error: /proc is missing or shows other PIDs than pyinit's, so descendants cannot be found."""
 
 
 class Process:
     """A process as /proc/PID/stat shows it; see proc(5).
 
-    `started` is in ticks since boot; with its PID it tells the process from every other. The masks hold the signals up
-    to 31, bit 0 is signal 1.
+    `started` is in ticks since boot. Together with the PID it distinguishes the process from every other. The masks
+    hold the signals up to 31; bit 0 is signal 1.
     """
 
     __slots__ = ("blocked", "caught", "flags", "group", "ignored", "parent", "pid", "started", "state", "threads")
@@ -62,60 +69,66 @@ class Process:
 
     @property
     def birth(self) -> tuple[int, int]:
-        """When it was forked, and its PID: what no other process has, now or later."""
+        """Return when it was forked, in ticks since boot, and its PID: no other process has both, now or later."""
         return self.started, self.pid
 
     def ignores(self, signum: int) -> bool:
-        """Whether it ignores `signum`, by SIG_IGN or because that is the default; see signal(7)."""
+        """Return whether it ignores `signum`, by SIG_IGN or because that is the default; see signal(7)."""
         if signum in IGNORED_BY_DEFAULT and not self.catches(signum):
             return True
         return bool(self.ignored >> (signum - 1) & 1)
 
     def is_deaf_to(self, signum: int) -> bool:
-        """Whether it ignores `signum`, and does not block it: what blocks it may take it by sigwaitinfo(2)."""
+        """Return whether it ignores `signum` and does not block it.
+
+        A process that blocks the signal may take it by sigwaitinfo(2).
+        """
         return self.ignores(signum) and not self.blocks(signum)
 
     def blocks(self, signum: int) -> bool:
-        """Whether it blocks `signum`."""
+        """Return whether it blocks `signum`."""
         return bool(self.blocked >> (signum - 1) & 1)
 
     def catches(self, signum: int) -> bool:
-        """Whether it has a handler for `signum`."""
+        """Return whether it has a handler for `signum`."""
         return bool(self.caught >> (signum - 1) & 1)
 
     def alive(self) -> bool:
-        """Whether it has not ended. The first thread of a process may have, for which /proc says Z too."""
+        """Return whether it has not ended.
+
+        If only the first thread of a process has ended, /proc says Z too.
+        """
         return self.state not in "ZX" or self.threads > 1
 
 
 def left() -> list[Process]:
-    """Who is to be told of the end, zombies left out: as PID 1 all of the namespace, else the descendants.
+    """Return the leftover processes, without zombies: as PID 1 all of the namespace, otherwise the descendants.
 
-    NoProcError as in descendants().
+    Raises NoProcError as descendants() does.
     """
     pids = [pid for pid in _all_pids() if pid not in (1, posix.getpid())] if init() == 1 else descendants()
     return [found for found in map(process, pids) if found.alive()]
 
 
 def process(pid: int) -> Process:
-    """What /proc/PID/stat says of `pid`; one that has ended, where that cannot be read."""
+    """Return what /proc/PID/stat says of `pid`, or a Process that has ended if `pid` is not there."""
     return Process(pid, _stat_fields(pid, 32))
 
 
 def newest() -> tuple[int, int]:
-    """The start and the PID of the latest process so far, at most, to compare Process.birth with.
+    """Return the start, in ticks since boot, and the PID of the newest process so far, to compare Process.birth with.
 
-    The PID is 0 where /proc/loadavg cannot be read; see proc(5).
+    No process so far has a later birth. The PID is 0 if /proc/loadavg cannot be read; see proc(5).
     """
     newest = int((_read("/proc/loadavg") or b"0").split()[-1])
     return int(clock_gettime(CLOCK_BOOTTIME) * posix.sysconf("SC_CLK_TCK")), newest
 
 
 def descendants() -> list[int]:
-    """The PIDs of all descendants of init(), parents first, zombies too, without the calling process.
+    """Return the PIDs of all descendants of init(), parents first, zombies too, without the calling process.
 
-    One walk is no snapshot: the child of a process that ended meanwhile may be missing, and is found by the next walk.
-    NoProcError where there is no /proc, or that of another PID namespace: its numbers mean other processes here.
+    One walk is no snapshot. It may miss the child of a process that ended meanwhile, and the next walk finds it. Raises
+    NoProcError if there is no /proc, or if it is that of another PID namespace: its numbers mean other processes here.
     """
     ancestor = init()
     if _read(f"/proc/{ancestor}/task/{ancestor}/children") is None:
@@ -127,7 +140,7 @@ def descendants() -> list[int]:
 
 
 def descends(pid: int) -> bool:
-    """Whether `pid` is a descendant of init(); false where that cannot be seen (any more)."""
+    """Return whether `pid` is a descendant of init(); false if that cannot be seen (any more)."""
     while pid > 1:
         pid = parent(pid)
         if pid == init():
@@ -136,7 +149,7 @@ def descends(pid: int) -> bool:
 
 
 def with_inner_pid(pid: int) -> int:
-    """The descendant that calls itself `pid` in a PID namespace below this one; 0 where there is none."""
+    """Return the PID of the descendant that is `pid` in a PID namespace below this one; 0 if there is none."""
     for descendant in descendants():
         if status(descendant).get(b"NSpid", [])[1:][-1:] == [b"%d" % pid]:
             return descendant
@@ -144,7 +157,7 @@ def with_inner_pid(pid: int) -> int:
 
 
 def _all_pids() -> list[int]:
-    """The PIDs of all processes; NoProcError."""
+    """Return the PIDs of all processes. Raises NoProcError if /proc cannot tell."""
     _check_proc(posix.getpid())
     try:
         return [int(name) for name in posix.listdir("/proc") if name.isdigit()]
@@ -153,7 +166,7 @@ def _all_pids() -> list[int]:
 
 
 def _check_proc(own: int) -> None:
-    """NoProcError where /proc is not that of this process, whose PID is `own`."""
+    """Raise NoProcError if /proc is not that of this process, whose PID is `own`."""
     try:
         if posix.readlink("/proc/self") != str(own):
             raise NoProcError("it shows another PID namespace")
@@ -162,7 +175,10 @@ def _check_proc(own: int) -> None:
 
 
 def _walk_children(own: int) -> list[int]:
-    """By the children files, where the kernel has them (CONFIG_PROC_CHILDREN): as long as there are descendants."""
+    """Return the PIDs of the descendants of `own`, by the children files; see CONFIG_PROC_CHILDREN of the kernel.
+
+    The time for this grows with the number of descendants.
+    """
     family = [own, *_roots]
     for pid in family:  # grows while it is walked
         try:
@@ -175,7 +191,10 @@ def _walk_children(own: int) -> list[int]:
 
 
 def _walk_parents(own: int) -> list[int]:
-    """By every process's parent: as long as there are processes."""
+    """Return the PIDs of the descendants of `own`, by the parent of every process.
+
+    The time for this grows with the number of all processes. Raises NoProcError.
+    """
     children: dict[int, list[int]] = {}
     for pid in _all_pids():
         children.setdefault(parent(pid), []).append(pid)
@@ -186,9 +205,9 @@ def _walk_parents(own: int) -> list[int]:
 
 
 def is_out_of_reach(target: Process, signum: int) -> bool:
-    """Whether `signum` cannot get to `target`: it runs as another user, or is PID 1 of a namespace without a handler.
+    """Return whether `signum` cannot reach `target`.
 
-    See kill(2), pid_namespaces(7).
+    `target` may run as another user, or be PID 1 of a namespace without a handler. See kill(2), pid_namespaces(7).
     """
     try:
         posix.kill(target.pid, 0)
@@ -201,13 +220,13 @@ def is_out_of_reach(target: Process, signum: int) -> bool:
 
 
 def holds_off(target: Process, signum: int) -> bool:
-    """Whether `signum` has come to `target`, which blocks it."""
+    """Return whether `signum` is pending for `target`, because `target` blocks it."""
     pending = status(target.pid).get(b"ShdPnd", [b"0"])[0]
     return target.blocks(signum) and bool(int(pending, 16) >> (signum - 1) & 1)
 
 
 def status(pid: int) -> dict[bytes, list[bytes]]:
-    """FIELDS of /proc/PID/status; none where it cannot be read."""
+    """Return the FIELDS of /proc/PID/status; none if it cannot be read."""
     return _fields(f"/proc/{pid}/status")
 
 
@@ -221,7 +240,10 @@ def _fields(path: str) -> dict[bytes, list[bytes]]:
 
 
 def namespace(pid: int) -> str:
-    """The PID namespace of `pid`, as `pid:[4026531836]`; "" where it may not be seen. See pid_namespaces(7)."""
+    """Return the PID namespace of `pid`, such as `pid:[4026531836]`; "" if it may not be seen.
+
+    See pid_namespaces(7).
+    """
     try:
         return posix.readlink(f"/proc/{pid}/ns/pid")
     except OSError:
@@ -229,19 +251,19 @@ def namespace(pid: int) -> str:
 
 
 def words(pid: int) -> list[str]:
-    """The words of its command; none where it has none, as a zombie."""
+    """Return the words of the command of `pid`; none if it has none, such as a zombie."""
     line = _read(f"/proc/{pid}/cmdline", long=True) or b""
     return line.rstrip(b"\0").decode(errors="replace").split("\0") if line else []
 
 
 def environment(pid: int) -> dict[bytes, bytes]:
-    """The environment that it was started with; none where that may not be seen."""
+    """Return the environment that `pid` was started with; none if that may not be seen."""
     block = _read(f"/proc/{pid}/environ", long=True) or b""
     return {name: value for name, _, value in (entry.partition(b"=") for entry in block.split(b"\0"))}
 
 
 def signalfd_mask(pid: int) -> int:
-    """The signals that `pid` takes by signalfd(2); 0 where its descriptors may not be seen."""
+    """Return the mask of the signals that `pid` takes by signalfd(2); 0 if its descriptors may not be seen."""
     mask = 0
     try:
         for fd in posix.listdir(f"/proc/{pid}/fd"):
@@ -254,17 +276,20 @@ def signalfd_mask(pid: int) -> int:
 
 
 def waits_for_signals(pid: int, task: int | None = None) -> bool:
-    """Whether it is, or one of its threads, in sigtimedwait(2), as far as that may be seen."""
+    """Return whether `pid`, or its thread `task`, is in sigtimedwait(2), as far as that may be seen."""
     return b"sigtimedwait" in where_it_waits(pid, task)
 
 
 def where_it_waits(pid: int, task: int | None = None) -> bytes:
-    """The function of the kernel that it waits in; `0` or nothing where that may not be seen. See proc_pid_wchan(5)."""
+    """Return the function of the kernel that `pid`, or its thread `task`, waits in; see proc_pid_wchan(5).
+
+    Return `0` or nothing if that may not be seen.
+    """
     return _read(f"/proc/{pid}/wchan" if task is None else f"/proc/{pid}/task/{task}/wchan") or b""
 
 
 def threads(pid: int) -> "dict[int, dict[bytes, list[bytes]]]":
-    """The status of each of its threads, by TID."""
+    """Return the FIELDS of the status of each thread of `pid`, by TID."""
     try:
         tasks = [int(name) for name in posix.listdir(f"/proc/{pid}/task")]
     except OSError:
@@ -273,7 +298,7 @@ def threads(pid: int) -> "dict[int, dict[bytes, list[bytes]]]":
 
 
 def pipe_on_stdin(pid: int) -> str:
-    """The pipe that `pid` has as its stdin, as `pipe:[4242]`; "" where it is none, or cannot be read."""
+    """Return the pipe that `pid` has as its stdin, such as `pipe:[4242]`; "" if it is none, or cannot be read."""
     try:
         target = posix.readlink(f"/proc/{pid}/fd/0")
     except OSError:
@@ -284,14 +309,18 @@ def pipe_on_stdin(pid: int) -> str:
 def pipes(
     left: "Mapping[int, Process]", unsignalled: "Iterable[Process]", own_stdin: str
 ) -> "tuple[dict[int, str], dict[int, set[str] | None]]":
-    """Which of the `unsignalled` read stdin from a pipe other than `own_stdin`, and what those `left` write to."""
+    """Return the readers with the pipe on their stdin, and the pipes that each process can write to, by PID.
+
+    The readers are those of the `unsignalled` whose stdin is a pipe other than `own_stdin`. If there is one, the pipes
+    are those of all processes in `left`; see pipes_written_by(). Otherwise there are none.
+    """
     found = {process.pid: pipe_on_stdin(process.pid) for process in unsignalled}
     readers = {pid: pipe for pid, pipe in found.items() if pipe not in ("", own_stdin)}
     return readers, {pid: pipes_written_by(pid) for pid in left} if readers else {}
 
 
 def pipes_written_by(pid: int) -> "set[str] | None":
-    """The pipes that `pid` has open for writing; None where its descriptors cannot be read: it is another user's."""
+    """Return the pipes that `pid` has open for writing; None if another user's process hides its descriptors."""
     try:
         links = [f"/proc/{pid}/fd/{fd}" for fd in posix.listdir(f"/proc/{pid}/fd")]
     except PermissionError:
@@ -304,7 +333,7 @@ def pipes_written_by(pid: int) -> "set[str] | None":
             target = posix.readlink(link)
             if target.startswith("pipe:") and posix.lstat(link).st_mode & S_IWUSR:
                 pipes.add(target)
-        except PermissionError:  # with CAP_DAC_OVERRIDE, but not CAP_SYS_PTRACE, the list can be read and this cannot
+        except PermissionError:  # with CAP_DAC_OVERRIDE, but without CAP_SYS_PTRACE, only the list can be read
             return None
         except OSError:
             pass  # it has closed it
@@ -312,22 +341,25 @@ def pipes_written_by(pid: int) -> "set[str] | None":
 
 
 def name(pid: int) -> str:
-    """What `ps -o comm` shows for `pid`; `?` where that cannot be read."""
+    """Return what `ps -o comm` shows for `pid`; `?` if that cannot be read."""
     return (_read(f"/proc/{pid}/comm") or b"?").decode(errors="replace").rstrip("\n")
 
 
 def state(pid: int) -> str:
-    """The state of `pid` as one letter, such as D or Z; X where it has gone."""
+    """Return the state of `pid` as one letter, such as D or Z; X if it has gone."""
     return _state_and_parent(pid)[0]
 
 
 def parent(pid: int) -> int:
-    """The PID of the parent of `pid`; 0 where it has gone."""
+    """Return the PID of the parent of `pid`; 0 if it has gone."""
     return _state_and_parent(pid)[1]
 
 
 def _state_and_parent(pid: int) -> tuple[str, int]:
-    """Fields 3 and 4 of /proc/PID/stat; X and 0 where it has gone; ? for one that hidepid= hides, see proc(5)."""
+    """Return fields 3 and 4 of /proc/PID/stat, the state and the parent; X and 0 if `pid` has gone.
+
+    If hidepid= hides `pid`, the state is `?`, and init() counts as the parent. See proc(5).
+    """
     return _state_and_parent_in(pid, _stat_fields(pid, 2))
 
 
@@ -338,7 +370,7 @@ def _state_and_parent_in(pid: int, fields: list[bytes]) -> tuple[str, int]:
 
 
 def _stat_fields(pid: int, count: int) -> list[bytes]:
-    """The first `count` fields of /proc/PID/stat from the third on, and the rest; none where it cannot be read."""
+    """Return `count` fields of /proc/PID/stat from the third on, and the rest in one; none if it cannot be read."""
     stat = _read(f"/proc/{pid}/stat")
     if not stat:
         return []
@@ -346,7 +378,10 @@ def _stat_fields(pid: int, count: int) -> list[bytes]:
 
 
 def _is_child(pid: int) -> bool:
-    """Whether `pid` has not been reaped: by waitid(2), or for an adviser, whose child it is not, by kill(2)."""
+    """Return whether `pid` has not been reaped.
+
+    waitid(2) shows that to the parent. An adviser is not the parent, so it uses kill(2).
+    """
     if _init:
         try:
             posix.kill(pid, 0)
@@ -363,7 +398,10 @@ def _is_child(pid: int) -> bool:
 
 
 def _read(path: str, *, long: bool = False) -> bytes | None:
-    """A file of /proc, `long` or such that one read(2) is enough; None where it is not there (any more)."""
+    """Return the content of a file of /proc; None if it is not there (any more).
+
+    If the file is not `long`, one read(2) is enough.
+    """
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
@@ -374,7 +412,7 @@ def _read(path: str, *, long: bool = False) -> bytes | None:
             chunk = posix.read(fd, 65536)
             content += chunk
         return content
-    except OSError:  # ESRCH: it ended between open and read
+    except OSError:  # ESRCH: the process has ended between open and read
         return None
     finally:
         posix.close(fd)

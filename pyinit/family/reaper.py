@@ -1,6 +1,6 @@
-"""Reaping: what has ended below pyinit, and what has become of the main child.
+"""Reaping: which processes have ended below pyinit, and what has become of the main child.
 
-Called by init after every signal. See waitpid(2).
+See waitpid(2).
 """
 
 import posix
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 class Reaper:
     """Reaps pyinit's children.
 
-    `changed` is called with each wait status of the main child: its end and, where somebody `watches` them as under a
-    terminal, its stops and continuations. `warns` is --warn-on-reap.
+    The reaper calls `changed` with each wait status of the main child. That is its end and, if the reaper `watches`
+    them, as under a terminal, its stops and continuations. `warns` is --warn-on-reap.
+
+    `reaped` counts the orphans so far. `childless` says whether pyinit had no child left at the last reap().
     """
 
     def __init__(
@@ -27,18 +29,21 @@ class Reaper:
         self.child, self.changed, self.warns = child, changed, warns
         self.flags = posix.WNOHANG | (posix.WUNTRACED | posix.WCONTINUED if watches else 0)
         self.tells = warns or log.level >= log.DEBUG
-        self.names: dict[int, str] = {}  # of what was left when the drain began, with -v
+        self.names: dict[int, str] = {}  # with -v: of the processes that were left when the drain began, by PID
         self.reaped = 0
         self.childless = False
 
     def nobody_is_left(self) -> None:
-        """As far as /proc shows, where a zombie is nobody."""
+        """Reap, because /proc shows no leftover process.
+
+        A zombie does not count as one.
+        """
         self.reap()
 
     def reap(self) -> None:
-        """Reap whatever has ended: one SIGCHLD may stand for many deaths.
+        """Reap every child that has ended, because one SIGCHLD may stand for many deaths.
 
-        A container may lose thousands of orphans a second, hence the local names.
+        A container may lose thousands of orphans a second. For that reason the names are local.
         """
         self.childless = False
         waitpid, flags = posix.waitpid, self.flags
@@ -56,7 +61,7 @@ class Reaper:
             self.childless = True
 
     def tell_of_orphan(self, pid: int, wait_status: int) -> None:
-        """With -w, -vv or, in a drain, -v."""
+        """Log that an orphan was reaped, with -w, -vv or, in a drain, -v."""
         from ..base.signals import describe
 
         if self.warns:

@@ -1,6 +1,6 @@
-"""Signals to processes that are not pyinit's children, whose PIDs may be somebody else's before the signal gets there.
+"""Signals to descendants, also to those that are not pyinit's own children.
 
-Called by drain, and by targets for --scope all and --kill-after.
+pyinit does not reap such a process. So its PID may belong to another process before the signal gets there.
 """
 
 import _signal
@@ -12,13 +12,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-MOST_WALKS = 100  # where what forks runs as another user and cannot be stopped
+MOST_WALKS = 100  # for the case that the process that forks runs as another user and cannot be stopped
 
 
 def signal_descendants(signums: "Iterable[int]") -> None:
-    """Send the signals to every descendant: as PID 1, at once, to every process of the namespace. See kill(2).
+    """Send the signals to every descendant; as PID 1, at once to every process of the namespace. See kill(2).
 
-    NoProcError as in proc.descendants(), but not as PID 1.
+    Raises NoProcError as proc.descendants() does, except as PID 1.
     """
     if proc.init() != 1:
         send(signums, proc.descendants())
@@ -31,10 +31,11 @@ def signal_descendants(signums: "Iterable[int]") -> None:
 
 
 def kill_descendants() -> None:
-    """SIGKILL for every descendant, those included that a fork bomb adds during the walk; NoProcError as above.
+    """Send SIGKILL to every descendant, also to those that a fork bomb adds during the walk.
 
-    Whoever is found is stopped first, until a walk finds nobody new: a stopped process forks no more, while one that is
-    killed makes room for the next where the number of processes is bounded.
+    pyinit first stops each process that it finds, until a walk finds no new one. A stopped process forks no more. A
+    killed process would make room for the next one, if the number of processes is limited. As PID 1, pyinit needs no
+    walk. Raises NoProcError as signal_descendants() does.
     """
     if proc.init() == 1:
         signal_descendants((_signal.SIGKILL,))
@@ -50,11 +51,12 @@ def kill_descendants() -> None:
 
 
 def send(signums: "Iterable[int]", pids: "Collection[int]", family: "Collection[int]" = ()) -> None:
-    """Send the signals to each of `pids` whose parent is still one of them, of `family`, or pyinit.
+    """Send the signals to each of `pids` whose parent is still pyinit, one of `pids` or one of `family`.
 
-    As PID 1 to each of them: a namespace has no strangers in it. Elsewhere only pyinit's own children keep their PIDs
-    until pyinit reaps them. Any other PID may have been given to a stranger since the walk, so that process is pinned
-    by a pidfd and its parent looked at again before it gets a signal. See pidfd_send_signal(2).
+    As PID 1, pyinit sends them to each of `pids`, because a namespace has no strangers in it. Otherwise only pyinit's
+    own children keep their PIDs, until pyinit reaps them. The kernel may have given any other PID to a stranger since
+    the walk. So pyinit pins that process by a pidfd, and looks at its parent again before it sends a signal. See
+    pidfd_send_signal(2).
     """
     own, init = posix.getpid(), proc.init()
     parents = {init, *pids, *family}
@@ -71,12 +73,12 @@ def send(signums: "Iterable[int]", pids: "Collection[int]", family: "Collection[
 
 
 def _send_pinned(signums: "Iterable[int]", pid: int, parents: "Collection[int]") -> None:
-    """Send the signals to `pid`, or to nobody if its parent is none of `parents`."""
+    """Send the signals to `pid`, if its parent is one of `parents`."""
     try:
         pidfd = posix.pidfd_open(pid)
     except ProcessLookupError:
         return
-    except (AttributeError, OSError):  # a CPython built without it, Linux before 5.3, a filter: left is a short race
+    except (AttributeError, OSError):  # a CPython built without it, Linux before 5.3, a filter: a short race remains
         for signum in signums:
             posix.kill(pid, signum)
         return
