@@ -1,7 +1,8 @@
-"""pyinit-ps: what PID 1 of a namespace sees, and why it will not stop. The command: words in, text or JSON out.
+"""pyinit-ps: it shows what PID 1 of a namespace sees, and why it will not stop.
 
-It reads, and touches nothing: no signal, no ptrace(2). What ends while it reads is left out. What is read is in the
-module members, what follows from it in the module findings.
+This module is the command: it takes words, and prints text or JSON. The module ps.snapshot reads /proc. The module
+ps.diagnosis says what follows from that. pyinit-ps only reads: it sends no signal and does not call ptrace(2). It
+leaves out a process that ends meanwhile.
 """
 
 import argparse
@@ -23,16 +24,20 @@ from . import diagnosis, snapshot
 from .diagnosis import Finding
 from .snapshot import Member
 
-WRONG = 2  # exit status: the command line, or nobody there
-FOUND = 1  # exit status of --check
+WRONG = 2  # exit status: the command line is wrong, or there is no process to see
+FOUND = 1  # exit status of --check, if there is a problem
 RED, BOLD, PLAIN = "\033[31m", "\033[1m", "\033[0m"
 ENGINES = ("docker", "podman")
-ENGINE_ANSWERS = 10.0  # seconds that it may take
+ENGINE_ANSWERS = 10.0  # seconds that an engine may take
 UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Look, print, and return the exit status: 1 where --check has found something, 2 where there is nothing to see."""
+    """Look, print, and return the exit status.
+
+    The status is 1 if --check has found a problem, and 2 if there is nothing to see. `words` are the arguments, by
+    default those of the process.
+    """
     options = parsed(words)
     if sys.stdout is None:  # it is closed
         return WRONG
@@ -54,13 +59,13 @@ def main(words: Sequence[str] | None = None) -> int:
     except snapshot.UnseenError as error:
         print(f"pyinit-ps: {error}", file=sys.stderr)
         return WRONG
-    except Exception as error:  # it must not pass for a finding
+    except Exception as error:  # the exit status 1 of a traceback would pass for a finding
         print(f"pyinit-ps: internal error: {error!r}", file=sys.stderr)
         return WRONG
 
 
 def parsed(words: Sequence[str] | None) -> argparse.Namespace:
-    """The options."""
+    """Return the options in `words`. argparse ends the process if they are wrong."""
     parser = options_parser()
     options = parser.parse_args(words)
     if options.all and options.target is not None:
@@ -69,7 +74,10 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def options_parser() -> argparse.ArgumentParser:
-    """What reads the options, and what the manual page and the completions are made from."""
+    """Return the parser of the options.
+
+    The manual page and the completions are made from it, too.
+    """
     parser = argparse.ArgumentParser(
         prog="pyinit-ps", description="Show what PID 1 of a PID namespace sees, and why it will not stop."
     )
@@ -88,7 +96,7 @@ def options_parser() -> argparse.ArgumentParser:
 
 
 def signum(word: str) -> int:
-    """The number of a signal; argparse.ArgumentTypeError where there is none."""
+    """Return the number of a signal. Raises argparse.ArgumentTypeError if there is none."""
     try:
         return signal_number(word)
     except ValueError as error:
@@ -96,14 +104,14 @@ def signum(word: str) -> int:
 
 
 def seconds(word: str) -> float:
-    """A time; argparse.ArgumentTypeError where it is none."""
+    """Return a time in seconds. Raises argparse.ArgumentTypeError if the word is none."""
     if not (word.replace(".", "", 1).isascii() and word.replace(".", "", 1).isdigit() and len(word) < 10):
         raise argparse.ArgumentTypeError("a time is a number of seconds, such as 2 or 0.5")
     return float(word)
 
 
 def show(options: argparse.Namespace) -> int:
-    """Look once and print; the exit status."""
+    """Look once, print, and return the exit status. Raises UnseenError."""
     everyone = snapshot.everyone()
     if options.all:
         seen = snapshot.by_namespace(everyone)
@@ -131,7 +139,10 @@ def show(options: argparse.Namespace) -> int:
 
 
 def pid_of(target: str) -> int:
-    """The PID of a process, or that of a container's first process, asked of docker or podman; UnseenError."""
+    """Return the PID that `target` is, or the PID of the first process in the container of that name.
+
+    docker or podman knows the latter. Raises UnseenError if neither knows the container.
+    """
     if target.isascii() and target.isdigit() and len(target) < 11:
         return int(target)
     answers = []
@@ -157,7 +168,7 @@ def problems_of(found: list[Finding]) -> list[Finding]:
 
 
 def overview(seen: dict[str, dict[int, Member]], found: dict[str, list[Finding]]) -> list[str]:
-    """A line for each namespace, the worst first."""
+    """Return a line for each namespace, the worst first."""
     rows = [["NAMESPACE", "PID 1", "COMMAND", "PROCESSES", "ZOMBIES", "FINDINGS", "THE FIRST"]]
     order = sorted(seen, key=lambda name: (-len(problems_of(found[name])), name))
     for name in order:
@@ -171,7 +182,7 @@ def overview(seen: dict[str, dict[int, Member]], found: dict[str, list[Finding]]
 
 
 def pages(seen: dict[str, dict[int, Member]], found: dict[str, list[Finding]], signum: int) -> Iterator[str]:
-    """The tree of each namespace, and what was found in it."""
+    """Return the tree of each namespace, and what was found in it, as lines."""
     for name, group in seen.items():
         for line in tree_lines(group, signum):
             yield cut(line)
@@ -180,7 +191,7 @@ def pages(seen: dict[str, dict[int, Member]], found: dict[str, list[Finding]], s
 
 
 def tree_lines(group: dict[int, Member], signum: int) -> list[str]:
-    """A line for each process, below its parent."""
+    """Return a line for each process, below its parent."""
     deepest = max(len(member.pids) for member in group.values())
     here = ["PID", *(f"IN {level}" if deepest > 2 else "INSIDE" for level in range(1, deepest))]
     rows = [[*here, "USER", "S", "AGE", "THR", signal_name(signum), "COMMAND"]]
@@ -193,7 +204,7 @@ def tree_lines(group: dict[int, Member], signum: int) -> list[str]:
 
 
 def in_order(group: dict[int, Member]) -> Iterator[tuple[int, Member]]:
-    """The members with their depth, each below its parent, those that are older first."""
+    """Return the members with their depth, each below its parent, the older ones first."""
     children: dict[int, list[Member]] = {}
     for member in group.values():
         parent = member.parent if member.parent in group else 0
@@ -206,7 +217,7 @@ def in_order(group: dict[int, Member]) -> Iterator[tuple[int, Member]]:
 
 
 def finding_lines(found: list[Finding]) -> list[str]:
-    """What was found, with what to do below it."""
+    """Return the findings as lines, each with the advice below it."""
     lines = []
     for finding in found:
         mark = colour("!", RED) if finding.is_problem else " "
@@ -217,7 +228,7 @@ def finding_lines(found: list[Finding]) -> list[str]:
 
 
 def document(seen: dict[str, dict[int, Member]], found: dict[str, list[Finding]], signum: int) -> dict[str, object]:
-    """The same for machines; schema.json describes it."""
+    """Return the same for machines; schema.json describes it."""
     return {
         "version": 1,
         "signal": signal_name(signum),
@@ -246,7 +257,7 @@ def document(seen: dict[str, dict[int, Member]], found: dict[str, list[Finding]]
 
 
 def aligned(rows: list[list[str]]) -> list[str]:
-    """The rows as lines, with their cells below each other."""
+    """Return the rows as lines, with the cells of a column below each other."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     return [
         "  ".join([*(f"{cell:{width}}" for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
@@ -255,7 +266,7 @@ def aligned(rows: list[list[str]]) -> list[str]:
 
 
 def cut(line: str) -> str:
-    """As much of a line as a terminal shows; in a pipe all of it."""
+    """Return as much of a line as the terminal shows; if stdout is no terminal, all of it."""
     if not sys.stdout.isatty():
         return line
     width = shutil.get_terminal_size().columns
@@ -263,13 +274,13 @@ def cut(line: str) -> str:
 
 
 def colour(text: str, code: str) -> str:
-    """`text` in colour on a terminal; not where NO_COLOR is set, see no-color.org."""
+    """Return `text` in colour on a terminal, except if NO_COLOR is set; see no-color.org."""
     return f"{code}{text}{PLAIN}" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
 
 
 @functools.cache
 def user(uid: int) -> str:
-    """The name of a user; the number where there is none."""
+    """Return the name of a user; the number if there is none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -277,7 +288,7 @@ def user(uid: int) -> str:
 
 
 def age(seconds: float) -> str:
-    """As `12s`, `3m`, `2h` or `5d`."""
+    """Return the `seconds` in the largest unit that fits, such as `12s`, `3m`, `2h` or `5d`."""
     for size, unit in UNITS:
         if seconds >= size:
             return f"{seconds / size:.0f}{unit}"
@@ -285,5 +296,5 @@ def age(seconds: float) -> str:
 
 
 def run() -> NoReturn:
-    """The entry point."""
+    """Run pyinit-ps and exit: the entry point."""
     sys.exit(main())

@@ -1,6 +1,6 @@
-"""What keeps a PID namespace from stopping, or fills it up: what follows from what was read from /proc.
+"""The diagnosis: what keeps a PID namespace from stopping, or fills it up, as far as /proc tells.
 
-Called by ps. What is found must be true: where /proc cannot tell nothing is said, and what does not last is none.
+A finding must be true. If /proc cannot tell, there is no finding. A problem that does not last is no problem.
 """
 
 import signal
@@ -15,23 +15,23 @@ from ..family.proc import IGNORED_BY_DEFAULT
 from .snapshot import MOST_ROUNDS, Init, Member, init_of, look, pyinit, rounds
 
 SHELLS = ("sh", "dash", "bash", "ash", "hush", "zsh", "ksh", "mksh", "fish")
-# Inits that forward to their child alone, unless they are told otherwise, and leave when it has ended.
+# Inits that forward to their child alone, unless an option says otherwise, and exit when it has ended.
 TO_THE_CHILD = ("tini", "tini-static", "docker-init", "catatonit")
 INITS = (*TO_THE_CHILD, "dumb-init", "pyinit")
 UNCATCHABLE = (signal.SIGKILL, signal.SIGSTOP)
 STOPPING = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGSTOP)
-INSTEAD = (signal.SIGINT, signal.SIGQUIT)  # other signals that end many a server well
-MOST_NAMED = 8  # in one line
-LOOKS, APART = 5, 0.1  # how often a problem must be seen, and the seconds between: masks change for moments
+INSTEAD = (signal.SIGINT, signal.SIGQUIT)  # other signals that many servers end well by
+MOST_NAMED = 8  # processes in one line
+LOOKS, APART = 5, 0.1  # how often a problem must be seen, and seconds between: masks change for moments
 
 CAUGHT, IGNORED, BLOCKED, TAKEN, DROPPED = "caught", "ignored", "blocked", "taken", "dropped"
 ENDS, STOPS, ENDED, UNKNOWN = "ends it", "stops it", "-", "?"
 
 
 class Finding(NamedTuple):
-    """What was found, what to do about it, and whom it is about; `kind` is for machines.
+    """A finding: what was found, what to do about it, and the processes that it is about. `kind` is for machines.
 
-    What is no problem is told all the same: whom pyinit would tell.
+    A finding that is no problem is shown too, such as the order in which pyinit would signal.
     """
 
     kind: str
@@ -42,7 +42,7 @@ class Finding(NamedTuple):
 
 
 def effect(member: Member, signum: int) -> str:
-    """What the signal does to a process, as far as /proc tells; see signal(7), pid_namespaces(7)."""
+    """Return what the signal does to a process, as far as /proc tells; see signal(7), pid_namespaces(7)."""
     bit = 1 << (signum - 1)
     if member.is_zombie:
         return ENDED
@@ -51,7 +51,7 @@ def effect(member: Member, signum: int) -> str:
             return CAUGHT
         if member.taken & member.blocked & bit or (member.waits and not member.blocked & bit):
             return TAKEN
-        if not member.is_seen:  # it may take it by sigwait or a signalfd
+        if not member.is_seen:  # the process may take the signal by sigwait(3) or signalfd(2)
             return UNKNOWN
         if member.blocked & bit:
             return BLOCKED
@@ -63,9 +63,9 @@ def effect(member: Member, signum: int) -> str:
 
 
 def lasting(group: dict[int, Member], signum: int) -> list[Finding]:
-    """What is to be said of the namespace that `group` is in, and of a stop of it by `signum`.
+    """Return the findings about the namespace that `group` is in, and about a stop of it by `signum`.
 
-    Those who are found to be a problem are looked at again for half a second.
+    If processes are a problem, lasting() looks at them again for half a second, and leaves out a problem that has gone.
     """
     found, had_init = find(group, signum), init_of(group) is not None
     for _ in range(LOOKS - 1):
@@ -83,7 +83,7 @@ def lasting(group: dict[int, Member], signum: int) -> list[Finding]:
 
 
 def find(group: dict[int, Member], signum: int) -> list[Finding]:
-    """As lasting(), of this moment."""
+    """Return the findings of this moment, whether they last or not."""
     init = init_of(group)
     found = []
     if init is None or not init.is_seen:
@@ -114,7 +114,7 @@ def _init(init: Member, group: dict[int, Member], signum: int) -> list[Finding]:
 
 
 def _forwarding(init: Member, main: Member, group: dict[int, Member], signum: int) -> list[Finding]:
-    """Of an init that forwards to its main child."""
+    """Return the findings about an init that forwards to its main child."""
     if not init.is_seen:
         return []
     name = signal_name(signum)
@@ -129,7 +129,7 @@ def _forwarding(init: Member, main: Member, group: dict[int, Member], signum: in
     found = []
     does = effect(main, outgoing)
     if own and does == IGNORED and outgoing not in NEVER_REPLACED and own.options.scope == "child":
-        does = effect(main, signal.SIGTERM)  # which it gets in place of that
+        does = effect(main, signal.SIGTERM)  # pyinit sends SIGTERM in place of a signal that the command ignores
     if does in (IGNORED, BLOCKED) and not (own and own.options.kill_after is not None):
         what = "ignores" if does == IGNORED else "blocks"
         text = f"PID {main.pid}, {main.name}, {what} {signal_name(outgoing)}, and {init.name} waits for its end"
@@ -150,7 +150,10 @@ def _stopped(member: Member, name: str) -> Finding:
 
 
 def _told_by_pyinit(init: Member, own: Init, main: Member, group: dict[int, Member], outgoing: int) -> list[Finding]:
-    """Whom it tells, and who of them does not listen; `own` is what it was told itself."""
+    """Return the findings about the processes that pyinit signals: their order, and those that ignore the signal.
+
+    `own` is what this pyinit was asked for.
+    """
     options, told_adviser = own
     found = []
     is_draining = told_adviser is not None and not told_adviser.child
@@ -188,7 +191,7 @@ def _zombies(init: Member | None, group: dict[int, Member]) -> list[Finding]:
         debtor = group.get(parent)
         count = f"{len(zombies)} zombie{'s' if len(zombies) > 1 else ''}"
         if debtor is None or debtor.is_stopped:
-            continue  # outside, or gone meanwhile
+            continue  # the parent is outside, has gone meanwhile, or is stopped
         if init is not None and debtor.pid == init.pid:
             text = f"{count} of PID 1, {init.name}, which has not reaped: {numbers(zombies)}"
             found.append(Finding("zombies-of-init", text, "`pyinit --` as ENTRYPOINT", pids(init, *zombies)))
@@ -199,7 +202,10 @@ def _zombies(init: Member | None, group: dict[int, Member]) -> list[Finding]:
 
 
 def _in_the_kernel(group: dict[int, Member]) -> list[Finding]:
-    """No problem: it may be for a moment, and most of them die of SIGKILL all the same."""
+    """Return a finding for each process in state D.
+
+    It is no problem: the state may last a moment, and most such processes die of SIGKILL all the same.
+    """
     text = "PID {}, {}, is in state D: it takes no signal before the kernel has done something for it"
     return [
         Finding("uninterruptible", text.format(member.pid, member.name), "", pids(member), False)
@@ -209,7 +215,7 @@ def _in_the_kernel(group: dict[int, Member]) -> list[Finding]:
 
 
 def rewritten(init: Member, signum: int) -> int:
-    """What another init makes of a signal, 0 for nothing: dumb-init rewrites it as -r says."""
+    """Return the signal that an init other than pyinit forwards, or 0 for none: dumb-init rewrites it as -r says."""
     if init.name == "dumb-init":
         for word in values_of(init, "r", "--rewrite"):
             came, _, goes = word.partition(":")
@@ -222,7 +228,7 @@ def rewritten(init: Member, signum: int) -> int:
 
 
 def tells_its_child(init: Member) -> bool:
-    """Whether a stop signal goes to the main child alone."""
+    """Return whether `init`, if it is not pyinit, sends a stop signal to its main child alone."""
     if init.name == "dumb-init":
         return bool(values_of(init, "c", "--single-child"))
     if init.name not in TO_THE_CHILD or values_of(init, "g", "--group"):
@@ -231,7 +237,10 @@ def tells_its_child(init: Member) -> bool:
 
 
 def values_of(init: Member, letter: str, name: str) -> list[str]:
-    """The values of an option of tini, dumb-init and catatonit; of one without a value "" for each time it is there."""
+    """Return the values of an option of tini, dumb-init or catatonit.
+
+    If the option takes no value, return "" for each time that it is there.
+    """
     with_value = {"dumb-init": "r", "catatonit": ""}.get(init.name, "pe")
     found, words = [], list(init.words[1:])
     while words and words[0][:1] == "-" and words[0] != "--":
@@ -253,7 +262,10 @@ def values_of(init: Member, letter: str, name: str) -> list[str]:
 
 
 def is_shell(member: Member) -> bool:
-    """Whether it is a shell: by its first word, because the name of a script's shell is the script's."""
+    """Return whether it is a shell, by the first word of its command.
+
+    Its name does not tell: the name of a shell that runs a script is the script's.
+    """
     first = [word.rpartition("/")[2].removeprefix("-") for word in member.words[:2]]
     if first[:1] == ["busybox"]:
         return first[1:2] in (["sh"], ["ash"], ["hush"])
@@ -261,12 +273,12 @@ def is_shell(member: Member) -> bool:
 
 
 def children(parent: Member, group: dict[int, Member]) -> list[Member]:
-    """Its children, zombies too."""
+    """Return the children of `parent`, zombies too."""
     return [member for member in group.values() if member.parent == parent.pid]
 
 
 def who(some: list[Member]) -> str:
-    """`4242 (redis-server), 4243 (sh)`."""
+    """Return PIDs and names, such as `4242 (redis-server), 4243 (sh)`."""
     return _few(f"{member.pid} ({member.name})" for member in some)
 
 

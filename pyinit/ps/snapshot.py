@@ -1,4 +1,4 @@
-"""Who is in a PID namespace, and what each process does with signals, as /proc has it. Called by ps; it only reads."""
+"""A snapshot of /proc: the processes in a PID namespace, and what each does with signals. This module only reads."""
 
 import posix
 from collections.abc import Iterable
@@ -16,18 +16,19 @@ MOST_ROUNDS = 20
 
 
 class UnseenError(Exception):
-    """What was asked for is not there, or may not be seen by this user."""
+    """An error: what was asked for is not there, or this user may not see it."""
 
 
 class Member(NamedTuple):
-    """A process. `pids` are its PIDs, from this namespace's to its own, `age` is in seconds.
+    """A process. `pids` are its PIDs, from this namespace's to its own. `age` is in seconds.
 
-    The masks have bit 0 for signal 1; blocked is what all of its threads block. `taken` are those that a signalfd
-    takes; `waits` is whether a thread is in sigtimedwait(2), which takes some that are not shown: meanwhile the kernel
-    does not show them as blocked. Whether it `is_seen` says whether those two are known.
+    Bit 0 of a mask is signal 1. `blocked` are the signals that all of its threads block. `taken` are those that it
+    takes by signalfd(2). `waits` says whether a thread is in sigtimedwait(2). The kernel does not show which signals
+    such a thread takes, and does not show them as blocked meanwhile. `is_seen` says whether `taken` and `waits` are
+    known.
     """
 
-    process: proc.Process  # as the drain sees it
+    process: proc.Process  # as the drain sees the process
     pids: tuple[int, ...]
     namespace: str
     uid: int
@@ -43,64 +44,70 @@ class Member(NamedTuple):
 
     @property
     def pid(self) -> int:
-        """Its PID as this process sees it."""
+        """Return its PID as pyinit-ps sees it."""
         return self.process.pid
 
     @property
     def parent(self) -> int:
-        """The PID of its parent."""
+        """Return the PID of its parent."""
         return self.process.parent
 
     @property
     def state(self) -> str:
-        """Its state as one letter."""
+        """Return its state as one letter."""
         return self.process.state
 
     @property
     def threads(self) -> int:
-        """How many it has."""
+        """Return the number of its threads."""
         return self.process.threads
 
     @property
     def is_zombie(self) -> bool:
-        """Whether it has ended, and nobody has asked for its status yet."""
+        """Return whether it has ended, and its parent has not reaped it yet."""
         return not self.process.alive()
 
     @property
     def is_stopped(self) -> bool:
-        """Whether it takes no signal before it is continued."""
+        """Return whether it is stopped, and takes no signal before it is continued."""
         return self.state == "T"
 
     @property
     def is_init(self) -> bool:
-        """Whether it is PID 1 of a namespace: its own, which the kernel protects from signals without a handler."""
+        """Return whether it is PID 1 of its own namespace.
+
+        The kernel protects PID 1 from signals that it has no handler for.
+        """
         return self.pids[-1] == 1
 
     @property
     def is_adviser(self) -> bool:
-        """Whether it is the adviser of its parent, a pyinit: it is none of those that a stop is about."""
+        """Return whether it is the adviser of its parent, a pyinit.
+
+        A stop is not about an adviser.
+        """
         told = told_to(self)
         return told is not None and told.pid != self.pids[-1]
 
     def title(self) -> str:
-        """Its command, in one line; what has none is called by its name."""
+        """Return its command in one line, or its name in brackets if it has none."""
         return printable(" ".join(self.words)) or f"[{self.name}]"
 
 
 def printable(text: str) -> str:
-    """What a process calls itself, without what a terminal would obey."""
+    """Return what a process calls itself, without characters that a terminal would obey."""
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def oldest_last(member: Member) -> tuple[float, int]:
-    """A key to sort by."""
+    """Return a key to sort by: the oldest member comes last."""
     return member.age, -member.pid
 
 
 def everyone() -> dict[int, Member]:
-    """All processes that can be seen, by PID, but for the kernel's threads; UnseenError where there is no /proc."""
+    """Return all processes that can be seen, by PID, except kernel threads. Raises UnseenError if there is no /proc."""
     try:
         pids = [int(name) for name in posix.listdir("/proc") if name.isdigit()]
     except OSError as error:
@@ -112,13 +119,16 @@ def everyone() -> dict[int, Member]:
 
 
 def look(pids: Iterable[int]) -> dict[int, Member]:
-    """Those of the processes that are there, by PID, as they are now."""
+    """Return those of the processes that are there, by PID, as they are now."""
     now, tick = clock_gettime(CLOCK_BOOTTIME), posix.sysconf("SC_CLK_TCK")
     return {pid: seen for pid in sorted(pids) if (seen := member(pid, now, tick)) is not None}
 
 
 def member(pid: int, now: float, tick: int) -> Member | None:
-    """The process `pid`; `now` is in seconds since boot, `tick` how many of its clock make one. None: it has gone."""
+    """Return the process `pid`; None if it has gone, or is a kernel thread.
+
+    `now` is in seconds since boot. `tick` is the number of clock ticks in a second.
+    """
     shown = proc.process(pid)
     status = proc.status(pid)
     if not status or shown.flags & KERNEL_THREAD:
@@ -155,7 +165,7 @@ def member(pid: int, now: float, tick: int) -> Member | None:
 
 
 def _of_threads(pid: int) -> tuple[bool, int]:
-    """Whether a thread of a process waits for signals, and what all of them block that have not ended."""
+    """Return whether a thread of `pid` waits for signals, and the signals that all of its living threads block."""
     blocked, waits = -1, False
     for task, status in proc.threads(pid).items():
         if status and status[b"State"][0] not in (b"Z", b"X"):
@@ -165,7 +175,7 @@ def _of_threads(pid: int) -> tuple[bool, int]:
 
 
 def by_namespace(everyone: dict[int, Member]) -> dict[str, dict[int, Member]]:
-    """The members of each namespace that can be seen; UnseenError where none can."""
+    """Return the members of each namespace that can be seen. Raises UnseenError if none can."""
     found: dict[str, dict[int, Member]] = {}
     for pid, member in everyone.items():
         if member.namespace:
@@ -176,7 +186,10 @@ def by_namespace(everyone: dict[int, Member]) -> dict[str, dict[int, Member]]:
 
 
 def around(pid: int | None, everyone: dict[int, Member]) -> tuple[str, dict[int, Member]]:
-    """The namespace of `pid`, by default one's own, and all in it and in those below; UnseenError."""
+    """Return the namespace of `pid`, and the members of it and of the namespaces below it.
+
+    None means the namespace of pyinit-ps itself. Raises UnseenError if `pid` or its namespace cannot be seen.
+    """
     if pid is None:
         return proc.namespace(posix.getpid()) or "one's own", everyone
     if pid not in everyone:
@@ -193,29 +206,29 @@ def around(pid: int | None, everyone: dict[int, Member]) -> tuple[str, dict[int,
 
 
 def init_of(group: dict[int, Member]) -> Member | None:
-    """PID 1 of the namespace that `group` is in; None where it is out of sight."""
+    """Return PID 1 of the namespace that `group` is in; None if it cannot be seen."""
     level = min((len(member.pids) for member in group.values()), default=0)
     return next((member for member in group.values() if len(member.pids) == level and member.is_init), None)
 
 
 class Init(NamedTuple):
-    """What a pyinit was asked for, its `options`, and what it has `told` its adviser, if it has one."""
+    """A pyinit: its `options`, and the word that it has `told` its adviser, or None if it has none."""
 
     options: Options
     told: Told | None
 
 
 def told_to(member: Member) -> Told | None:
-    """What the C program has told this process, a pyinit in Python."""
+    """Return the word that the C program has given this process, a pyinit in Python; None if there is none."""
     word = next((word for word in member.words[:4] if word.startswith(WORD)), None)
     try:
         return Told(word) if word else None
-    except ValueError:  # it only calls itself so
+    except ValueError:  # another program's word that looks the same
         return None
 
 
 def pyinit(init: Member, group: dict[int, Member]) -> Init:
-    """What the words and the environment of this pyinit say, as far as they may be seen."""
+    """Return what the words and the environment of this pyinit say, as far as they may be seen."""
     words = list(init.words)
     while words and words.pop(0).rpartition("/")[2] not in ("pyinit", "pyinit-python"):
         pass
@@ -224,14 +237,15 @@ def pyinit(init: Member, group: dict[int, Member]) -> Init:
     adviser = next((member for member in group.values() if member.parent == init.pid and member.is_adviser), None)
     try:
         return Init(options.read(words, proc.environment(init.pid)), told_to(adviser) if adviser else None)
-    except UsageError:  # it only calls itself so
+    except UsageError:  # another program that is called pyinit
         return Init(Options(), None)
 
 
 def rounds(init: Member, main: Member | None, group: dict[int, Member], signum: int) -> list[list[Member]]:
-    """Whom pyinit tells by a stop signal, one round after the other: each when those before have gone.
+    """Return the processes that pyinit signals if a stop signal `signum` comes, in rounds, the main child first.
 
-    With --scope child, which is the default; as drain does it.
+    pyinit signals a round when the processes of the round before have ended. This is the order of the drain with
+    --scope child, the default.
     """
     left = {
         pid: member.process
