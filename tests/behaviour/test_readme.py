@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.harness import PYINIT, Started, need, need_root, started, status_of, wait_until
@@ -51,7 +52,8 @@ def saves_its_data(command: str, directory: Path) -> None:
 
 
 def names(run: Started) -> list[str]:
-    return [status_of(pid).get("Name", "") for pid in run.alive()]
+    """Of those below it: redis-server overwrites its environment, by which run.alive() knows a process."""
+    return [status_of(child.pid).get("Name", "") for child in psutil.Process(run.pid).children(recursive=True)]
 
 
 def shows_what_pyinit_is_for(command: str, directory: Path) -> None:
