@@ -1,7 +1,7 @@
-"""What pyinit was asked to do, what follows from that for each signal and each exit status, and what may be wrong.
+"""The options, what they mean for each signal and each exit status, and the error of a wrong command line.
 
-The ground floor: made by cli, options and program, read by everybody else, and changed by nobody. Plain data and pure
-functions: no system call is made here.
+The package run and native.launch make the options. All other modules read them. Nobody changes them. This module holds
+plain data and pure functions. It makes no system call.
 """
 
 import _signal
@@ -16,33 +16,36 @@ OWN_ERROR = 125
 NOT_RUNNABLE = 126
 NOT_FOUND = 127
 
-GRACE = 5.0  # seconds, where --grace does not say otherwise
-# What holds options in the environment, besides the command line.
+GRACE = 5.0  # seconds; the default of --grace
+# The environment variables that hold options.
 VARIABLES = (b"PYINIT_OPTIONS", b"TINI_VERBOSITY", b"TINI_KILL_PROCESS_GROUP", b"DUMB_INIT_DEBUG", b"DUMB_INIT_SETSID")
 
 STOP_SIGNALS = frozenset({_signal.SIGTERM, _signal.SIGINT, _signal.SIGQUIT})
-NEVER_REPLACED = (_signal.SIGTERM, _signal.SIGINT)  # where the main child ignores a stop signal
+NEVER_REPLACED = (_signal.SIGTERM, _signal.SIGINT)  # by SIGTERM, if the main child ignores the stop signal
 ENDS_PAUSE = frozenset({_signal.SIGTERM, _signal.SIGINT})
 SUSPEND_SIGNALS = frozenset({_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU})
 KEYBOARD_STOPS = frozenset({_signal.SIGINT, _signal.SIGQUIT})  # Ctrl-C and Ctrl-\, which end a job
-# What a terminal sends to a whole process group. SIGCONT is not among them: the wait status tells whether it came.
+# The signals that a terminal sends to a whole process group. SIGCONT is not here: a wait status shows whether it came.
 FROM_TERMINAL = SUSPEND_SIGNALS | KEYBOARD_STOPS | {_signal.SIGHUP, _signal.SIGWINCH}
 
 AS_IT_IS: "Mapping[int, int]" = {}  # no signal is rewritten
 
 
 class UsageError(Exception):
-    """What is wrong with the command line, in words."""
+    """An error in the command line, described in words."""
 
 
 class Options:
-    """What was asked for; times are in seconds. Never changed: but() makes others of it."""
+    """The options that pyinit runs with.
+
+    Times are in seconds. An Options is never changed: replace() returns another one.
+    """
 
     command: list[str]
     scope: str = "child"
     rewrites: "Mapping[int, int]" = AS_IT_IS
     remapped: frozenset[int] = frozenset()
-    grace: float | None = None  # the module stop's default
+    grace: float | None = None  # None: GRACE, and no limit after a stop signal
     kill_after: float | None = None
     wait_all: bool = False
     parent_death_signal: int = 0
@@ -60,20 +63,20 @@ class Options:
         raise AttributeError(f"options are not changed: {name}")
 
     def replace(self, **given: object) -> "Options":
-        """The same options with others `given` in place of theirs."""
+        """Return the same options, except for those that are `given`."""
         return Options(**{**self.__dict__, **given})
 
     def forwarded(self, signum: int) -> int | None:
-        """The signal to forward where `signum` came in; None: none at all."""
+        """Return the signal to forward if `signum` comes in, or None to forward nothing."""
         return self.rewrites.get(signum, signum) or None
 
     def stops(self, signum: int) -> bool:
-        """Whether `signum`, coming in, asks the command to end; what is dropped does not."""
+        """Return whether an incoming `signum` asks the command to end. A signal that is dropped does not."""
         outgoing = self.forwarded(signum)
         return outgoing in STOP_SIGNALS or (outgoing is not None and signum in STOP_SIGNALS)
 
     def exit_status(self, wait_status: int) -> int:
-        """pyinit's own exit status, for the main child's wait status; see waitpid(2)."""
+        """Return pyinit's exit status for the main child's wait status; see waitpid(2)."""
         code = posix.waitstatus_to_exitcode(wait_status)
         status = code if code >= 0 else 128 - code
         return 0 if status in self.remapped else status

@@ -1,6 +1,6 @@
 """Messages to stderr that can neither block pyinit nor end it.
 
-Called from everywhere. Most runs say nothing, so what says it is in the module output.
+Most runs print no message, so the code that prints one is in base.output, and is imported for the first message.
 """
 
 import posix
@@ -17,9 +17,9 @@ last_failure = ""
 
 
 def start(verbosity: int) -> None:
-    """Take messages up to `verbosity` from now on.
+    """Print messages up to the level `verbosity` from now on.
 
-    To be called before pyinit opens anything: where stderr is closed, the next descriptor opened may well be number 2.
+    Call it before pyinit opens anything. If stderr is closed, the next file that pyinit opens may get descriptor 2.
     """
     global level, stderr_open
     level = verbosity
@@ -36,7 +36,7 @@ def error(message: str) -> None:
 
 
 def warning(message: str) -> None:
-    """Say what the reader of a container's log should look into."""
+    """Say what the reader of a container's log should check."""
     _say(WARNING, message)
 
 
@@ -51,10 +51,10 @@ def debug(message: str) -> None:
 
 
 def attempt(step: "Callable[..., object]", *arguments: object) -> bool:
-    """Call `step`; where it fails, say so, and return false: once the command runs, no error may end pyinit.
+    """Call `step` with the `arguments`. Return true, or print its error and return false.
 
-    Such as a system call that a filter denies, no descriptor or no memory left, a package that has been removed. The
-    same message is not repeated.
+    Once the command runs, no error may end pyinit. Such errors are a system call that a filter denies, a lack of
+    descriptors or of memory, and a package that was removed. If the same error follows, it is not printed again.
     """
     global last_failure
     try:
@@ -75,4 +75,4 @@ def _say(severity: int, message: str) -> None:
 
             say(message)
         except Exception:
-            pass  # the package has been removed meanwhile, or there is no memory: not worth ending PID 1 for
+            pass  # somebody has removed the package, or there is no memory: neither may end PID 1

@@ -1,19 +1,19 @@
-"""The names of signals, as people write and read them. No system call in it.
+"""The names of signals, as people write them in options and read them in messages.
 
-Called by options, to read them, and for messages.
+This module makes no system call.
 """
 
 import _signal
 import posix
 
-ALIASES = ("SIG_", "SIGCLD", "SIGIOT", "SIGPOLL")  # SIG_ is no signal at all, the others have better known names
+ALIASES = ("SIG_", "SIGCLD", "SIGIOT", "SIGPOLL")  # SIG_... is no signal; the others have better known names
 
 
 def signal_number(word: str) -> int:
-    """The number of a signal.
+    """Return the number of the signal `word`, which is a number or a name.
 
-    `word` is a number or a name, in any case, with or without SIG; RTMIN+N and RTMAX-N are names too.
-    ValueError, with the reason, where it is neither. See signal(7).
+    A name is in upper or lower case, with or without SIG. RTMIN+N and RTMAX-N are names too.
+    ValueError, with the reason, if `word` is neither. See signal(7).
     """
     if word.isascii() and word.isdigit():
         if len(word) < 9 and int(word) in _signal.valid_signals():
@@ -32,7 +32,7 @@ def signal_number(word: str) -> int:
 
 
 def signal_name(signum: int) -> str:
-    """The name of signal `signum`, for messages: `SIGTERM`, `SIGRTMIN+2`, else its number."""
+    """Return the name of signal `signum` for messages, such as `SIGTERM` or `SIGRTMIN+2`, or else its number."""
     for name, number in vars(_signal).items():
         if number == signum and name.startswith("SIG") and not name.startswith(ALIASES):
             return name
@@ -40,6 +40,6 @@ def signal_name(signum: int) -> str:
 
 
 def describe(wait_status: int) -> str:
-    """How a process ended, in words, from its wait status: `exit 3`, `killed by SIGKILL`."""
+    """Return in words how a process ended, from its wait status, such as `exit 3` or `killed by SIGKILL`."""
     code = posix.waitstatus_to_exitcode(wait_status)
     return f"exit {code}" if code >= 0 else f"killed by {signal_name(-code)}"

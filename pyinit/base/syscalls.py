@@ -1,4 +1,4 @@
-"""System calls that Python has no function for: prctl(2), mount(2), capset(2), and before 3.12 unshare(2)."""
+"""System calls for which Python has no function: prctl(2), mount(2), capset(2), and before Python 3.12 unshare(2)."""
 
 import posix
 import sys
@@ -14,24 +14,24 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36  # <linux/p
 
 
 def prctl(option: int, argument: int = 0) -> int:
-    """prctl(2); OSError. ImportError where there is neither python-prctl nor ctypes.
+    """Call prctl(2) and return its result; OSError. ImportError if there is neither python-prctl nor ctypes.
 
-    python-prctl is the cheaper one to load, unless ctypes is there already, as for --pid-namespace, which mounts.
+    python-prctl loads faster than ctypes. But --pid-namespace has loaded ctypes already, because it calls mount(2).
     """
     if "_ctypes" not in sys.modules:
         try:
             call = _python_prctl()
-        except (ImportError, OSError):  # OSError: a folder that cannot be read
+        except (ImportError, OSError):  # OSError: a folder cannot be read
             pass
         else:
-            return int(call(option, argument) or 0)  # None from what only sets
+            return int(call(option, argument) or 0)  # an option that only sets returns None
     return libc("prctl", option, argument)
 
 
 def _python_prctl() -> "Callable[[int, int], int | None]":
-    """The C half of python-prctl, whose Python half takes 3 ms to import; ImportError.
+    """Return prctl() from the C half of python-prctl; ImportError. Its Python half takes 3 ms to import.
 
-    It is beside pyinit or where Debian's packages are, and neither is in the path of an isolated Python.
+    The module is beside pyinit or in the folder of Debian's packages. An isolated Python has neither in its path.
     """
     sys.path.insert(0, f"{__path__[0]}/..")
     try:
@@ -39,7 +39,7 @@ def _python_prctl() -> "Callable[[int, int], int | None]":
     except ImportError:
         call = None
     finally:
-        del sys.path[0]  # before anything else is imported, which would be looked for there first
+        del sys.path[0]  # at once: Python would look there first for any other module
     if call is None:
         import site
 
@@ -53,7 +53,7 @@ def _python_prctl() -> "Callable[[int, int], int | None]":
 
 
 def adopt_orphans() -> None:
-    """Become a subreaper; see PR_SET_CHILD_SUBREAPER in prctl(2). A warning where that can't be done."""
+    """Become a subreaper, or print a warning if that fails; see PR_SET_CHILD_SUBREAPER in prctl(2)."""
     try:
         prctl(PR_SET_CHILD_SUBREAPER, 1)
     except ImportError as error:
@@ -63,19 +63,22 @@ def adopt_orphans() -> None:
 
 
 def set_parent_death_signal(signum: int) -> None:
-    """Have the kernel send `signum` when the parent dies; see PR_SET_PDEATHSIG in prctl(2). Ends pyinit if it can't."""
+    """Have the kernel send `signum` to pyinit when pyinit's parent dies; see PR_SET_PDEATHSIG in prctl(2).
+
+    If that fails, pyinit prints the error and exits.
+    """
     parent = posix.getppid()
     try:
         prctl(PR_SET_PDEATHSIG, signum)
     except (ImportError, OSError) as error:
         log.error(f"--parent-death-signal: {error}")
         posix._exit(OWN_ERROR)
-    if posix.getppid() != parent:  # it died just before: the kernel has nothing to tell any more
+    if posix.getppid() != parent:  # it died just before, so the kernel sends no signal
         posix.kill(posix.getpid(), signum)
 
 
 def unshare(flags: int) -> None:
-    """unshare(2); OSError."""
+    """Call unshare(2); OSError."""
     if hasattr(posix, "unshare"):  # Python 3.12
         posix.unshare(flags)
     else:
@@ -83,14 +86,14 @@ def unshare(flags: int) -> None:
 
 
 def mount(source: bytes, target: bytes, kind: bytes, flags: int) -> None:
-    """mount(2) without data; OSError."""
+    """Call mount(2) without data; OSError."""
     libc("mount", source, target, kind, flags, None)
 
 
 def libc(function: str, *arguments: bytes | int | None) -> int:
-    """Call a function of the C library that returns an int; OSError if that is -1.
+    """Call a function of the C library and return its int; OSError if that is -1.
 
-    Of ctypes this takes the C half only: its Python half takes 3 ms to import.
+    This uses only the C half of ctypes, because the Python half takes 3 ms to import.
     """
     import _ctypes
 

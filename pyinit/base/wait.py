@@ -1,7 +1,7 @@
-"""Waiting for a signal, and what pyinit lets go of before it waits.
+"""Waiting for a signal, and closing what pyinit does not need while it waits.
 
-Called by init and adviser. Signals are blocked before anything else and taken one at a time with sigwaitinfo(2): there
-is no handler, so there is no race with one, and nothing wakes pyinit while nothing happens.
+pyinit blocks all signals before anything else. It takes them one at a time with sigwaitinfo(2). There is no handler, so
+there is no race with a handler. While nothing happens, nothing wakes pyinit.
 """
 
 import _signal
@@ -11,33 +11,37 @@ from ..run.command import close
 
 ALL_SIGNALS = tuple(_signal.valid_signals())
 SI_KERNEL, LOWEST_CODE = 0x80, -64  # the highest si_code; the lowest with a name is SI_ASYNCNL, -60
-RETRY_AFTER = 0.1  # seconds until what has failed is tried again
+RETRY_AFTER = 0.1  # seconds before pyinit tries again what has failed
 
 
 def wait_for_signal(deadline: float | None) -> "_signal.struct_siginfo | None":
-    """The next signal; None: the deadline (a time of monotonic()) came first. See sigwaitinfo(2)."""
+    """Return the next signal, or None if the deadline, a time of monotonic(), came first. See sigwaitinfo(2)."""
     if deadline is None:
         return _signal.sigwaitinfo(ALL_SIGNALS)
     left = deadline - monotonic()
-    # With no time left sigtimedwait(2) returns a pending signal all the same, and a flood of them ends no wait.
+    # If the deadline has passed, do not call sigtimedwait(2). Even without time it returns a pending signal, so a flood
+    # of signals would hide the deadline.
     siginfo = _signal.sigtimedwait(ALL_SIGNALS, left) if left > 0 else None
     if siginfo is not None and monotonic() >= deadline and not _is_plausible(siginfo):
-        # CPython's, from memory that nobody has written to: the wait was interrupted without a signal, by SIGSTOP and
-        # SIGCONT, by a freezer or a debugger, and when it was to go on, the time was over.
+        # CPython made this siginfo from memory that nobody has written to. Something other than a signal interrupted
+        # the wait: SIGSTOP and SIGCONT, a freezer or a debugger. When CPython tried to go on, the time was over.
         return None
     return siginfo
 
 
 def _is_plausible(siginfo: "_signal.struct_siginfo") -> bool:
-    """Whether the kernel may have made it. With rt_sigqueueinfo(2) anybody may send a lower si_code."""
+    """Return whether the kernel may have made this siginfo.
+
+    With rt_sigqueueinfo(2) anybody may send a lower si_code.
+    """
     return siginfo.si_signo in ALL_SIGNALS and LOWEST_CODE <= siginfo.si_code <= SI_KERNEL
 
 
 def close_inherited(keep: set[int | None]) -> None:
-    """Close what pyinit was started with and does not need, unless it is in `keep`.
+    """Close the descriptors above 2 that pyinit inherited, except those in `keep`.
 
-    It keeps those of a file that this process holds a POSIX lock of: to close one would release the lock. See F_SETLK
-    in fcntl(2).
+    If this process holds a POSIX lock of a file, the descriptors of that file stay open. Closing one of them would
+    release the lock; see F_SETLK in fcntl(2).
     """
     from ..native import inheritable, locked
 
