@@ -1,7 +1,8 @@
-"""The terminal: who has got its signals already, who looks on, and how pyinit stops and ends as a job does.
+"""Job control under a terminal: who has got the terminal's signals already, and how pyinit stops and ends as a job.
 
-Called by init if there is a controlling terminal. The main child is in pyinit's own process group then,
-unless it has left that, and nobody moves the terminal's foreground. What follows from what is in the module jobs.
+pyinit uses this module only if there is a controlling terminal. Then the main child starts in pyinit's own process
+group, and may leave it. pyinit never changes the terminal's foreground process group. The table in tty.table says what
+pyinit does after each event.
 """
 
 import _signal
@@ -34,24 +35,26 @@ if TYPE_CHECKING:
 class Job:
     """pyinit and its main child, as the shell sees them.
 
-    `terminal` is a descriptor of the controlling terminal; `continue_child` sends SIGCONT to the main child.
+    `terminal` is a descriptor of the controlling terminal. `continue_child` sends SIGCONT to the main child.
     """
 
     def __init__(self, terminal: int, child: "MainChild", continue_child: "Callable[[], None]") -> None:
         self.terminal, self.child, self.continue_child = terminal, child, continue_child
         self.group = posix.getpgrp()
         session = posix.getsid(0)
-        self.leads = session == posix.getpid()  # the session: nobody is there who could continue pyinit
-        self.is_outside = session == 0 and posix.getpid() == 1  # what is stopped is the business of a shell out there
+        self.leads = session == posix.getpid()  # pyinit leads the session: nobody could continue it
+        # PID 1 of a namespace under a shell that is outside: that shell sees to stops.
+        self.is_outside = session == 0 and posix.getpid() == 1
         self.state = ALONE
         self.stops = 0  # how often pyinit has stopped itself
-        self.keys: set[int] = set()  # those of KEYBOARD_STOPS that have come from the terminal
+        self.keys: set[int] = set()  # the signals of KEYBOARD_STOPS that have come from the terminal
 
     def group_got_it(self, siginfo: "_signal.struct_siginfo") -> bool:
-        """Whether the main child has got a signal that has come to pyinit: it was sent to the process group.
+        """Return whether the main child has got this signal too, because the sender signalled the process group.
 
-        The terminal does so, but only a session leader gets its SIGHUP. And `kill 0` does, in a script of the job: of
-        PID 1, where `kill 1` has its use, only if that is the main child.
+        The terminal signals the group, but it sends SIGHUP only to a session leader. A script of the job signals the
+        group by `kill 0`. If pyinit is PID 1, only the main child is taken for such a script, because others may use
+        `kill 1`.
         """
         signum = siginfo.si_signo
         self.note_key(siginfo)
@@ -73,25 +76,28 @@ class Job:
         return descends(sender)
 
     def note_key(self, siginfo: "_signal.struct_siginfo") -> None:
-        """Remember Ctrl-C and Ctrl-\\: pyinit dies of them if the main child does."""
+        """Remember Ctrl-C and Ctrl-\\: if the main child dies of one, pyinit dies of it too."""
         if siginfo.si_code > 0 and siginfo.si_signo in KEYBOARD_STOPS:
             self.keys.add(siginfo.si_signo)
 
     def is_out_here(self, pid: int) -> bool:
-        """Whether `pid` is a process of this PID namespace, and not one of the kernel's own, which are in group 0."""
+        """Return whether `pid` is a process of this PID namespace, and not one of the kernel's own.
+
+        The kernel's own processes are in process group 0.
+        """
         try:
             return pid == 0 or self.group == 0 or posix.getpgid(pid) != 0
         except OSError:  # ESRCH
             return False
 
     def sender_inside(self, pid: int) -> int:
-        """The descendant that calls itself `pid` in a PID namespace below; 0 where there is none.
+        """Return the PID here of the descendant that has `pid` in a PID namespace below, or 0 if there is none.
 
-        In si_pid the kernel gives the sender's PID as its own namespace has it, and in a container somebody else may
-        have that out here. What suspends itself by `kill 0`, as vim and sudo do, would be suspended again by what is
-        forwarded. Other signals may rather come twice than not.
+        In si_pid the kernel gives the sender's PID in the sender's own namespace. In this namespace another process may
+        have that PID. A program such as vim or sudo suspends itself by `kill 0`. If pyinit forwarded that signal, it
+        would suspend the program again. For other signals it is better to deliver them twice than not at all.
         """
-        if not pid:  # from a namespace above
+        if not pid:  # the sender is in a namespace above
             return 0
         from ..family.proc import NoProcError, with_inner_pid
 
@@ -101,43 +107,46 @@ class Job:
             return 0
 
     def shares_group(self) -> bool:
-        """Whether the main child is still in pyinit's process group."""
+        """Return whether the main child is still in pyinit's process group, or there is none."""
         return not self.child.pid or self.is_in_group(self.child.pid)
 
     def is_in_group(self, pid: int) -> bool:
-        """Whether `pid` is in pyinit's process group."""
+        """Return whether `pid` is in pyinit's process group."""
         try:
             return pid != 0 and posix.getpgid(pid) == self.group
         except OSError:  # ESRCH
             return False
 
     def started(self) -> None:
-        """The main child runs."""
+        """Note that the main child runs."""
         self.happened(STARTED)
 
     def got_stop_signal(self, signum: int) -> None:
-        """SIGTSTP, SIGTTIN or SIGTTOU has come to pyinit."""
+        """Act on SIGTSTP, SIGTTIN or SIGTTOU, which has come to pyinit."""
         if not self.is_outside:
             self.happened(STOP_SIGNAL, signum)
 
     def got_sigcont(self) -> bool:
-        """SIGCONT has come to pyinit; whether it is to be forwarded, if only because the main child is not stopped."""
+        """Act on SIGCONT, which has come to pyinit. Return whether to forward it.
+
+        pyinit forwards it also if the main child is not stopped.
+        """
         return self.happened(CONTINUED)
 
     def child_stopped(self, signum: int) -> None:
-        """The main child was stopped by `signum`."""
+        """Act on a stop of the main child by `signum`."""
         self.happened(CHILD_LEFT_US if self.must_follow(signum) else CHILD_STOPPED, signum)
 
     def child_continued(self) -> None:
-        """The main child was continued."""
+        """Note that the main child was continued."""
         self.happened(CHILD_CONTINUED)
 
     def child_ended(self) -> None:
-        """The main child has ended."""
+        """Note that the main child has ended."""
         self.happened(ENDED)
 
     def happened(self, event: str, signum: int = 0) -> bool:
-        """Do what an event asks for; whether that is to forward SIGCONT."""
+        """Do what the table says for an event. Return whether to forward SIGCONT."""
         self.state, actions = step(self.state, event)
         if CONTINUE_CHILD in actions:
             self.continue_child()
@@ -146,11 +155,14 @@ class Job:
         return FORWARD in actions
 
     def must_follow(self, signum: int) -> bool:
-        """Whether pyinit has to do something about the main child's stop by `signum`, though nobody asked for it.
+        """Return whether pyinit must act on the main child's stop by `signum`, although it has got no stop signal.
 
-        A shell waits for pyinit to stop; but SIGSTOP in the background, as from cpulimit(1), is between others. A
-        session leader has to undo what the kernel spares orphaned process groups, and what a shell behind it does to
-        suspend itself.
+        A shell waits for pyinit to stop too. But if cpulimit(1), say, sends SIGSTOP to a background job, pyinit leaves
+        the stop to that sender.
+
+        If pyinit leads the session, it must continue the main child, because nobody else could. In an orphaned process
+        group the kernel would not have stopped it by any signal except SIGSTOP. A shell below pyinit may also have
+        suspended itself by SIGSTOP.
         """
         try:
             is_in_front = posix.tcgetpgrp(self.terminal) in (self.group, posix.getpgid(self.child.pid))
@@ -158,23 +170,25 @@ class Job:
                 return signum != _signal.SIGSTOP or (is_in_front and not self.shares_group())
             parent = posix.getppid()
             return (
-                parent != 0  # that of PID 1
+                parent != 0  # 0 is the parent of PID 1
                 and posix.getsid(parent) == posix.getsid(0)
                 and posix.getpgid(parent) != self.group
                 and (signum != _signal.SIGSTOP or is_in_front)
             )
-        except OSError:  # the terminal has hung up, or somebody has ended
+        except OSError:  # the terminal has hung up, or one of these processes has ended
             return False
 
     def stop_self(self, signum: int) -> bool:
-        """Stop pyinit until SIGCONT, which is pending then; false: nothing came of it, for nobody could continue it.
+        """Stop pyinit until SIGCONT, which is pending then. Return false if pyinit did not stop.
 
-        By the signal that has stopped the main child, so that the shell tells what its user did, but by SIGTSTP in
-        place of SIGSTOP, of which the kernel does not spare an orphaned process group.
+        pyinit does not stop if nobody could continue it. It stops by the signal that has stopped the main child, so the
+        shell shows the stop that its user caused. It uses SIGTSTP instead of SIGSTOP: SIGSTOP would stop pyinit even in
+        an orphaned process group.
         """
         if self.leads or self.is_outside:
             return False
-        # A pending signal of these takes the others away: see signal(7). So it is looked for while all are blocked.
+        # To send one of these discards the others that are pending; see signal(7). So look for them while all signals
+        # are blocked.
         if _signal.sigpending().isdisjoint({_signal.SIGCONT, *SUSPEND_SIGNALS}):
             posix.kill(posix.getpid(), signum if signum in SUSPEND_SIGNALS else _signal.SIGTSTP)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, SUSPEND_SIGNALS)  # pyinit is stopped here
@@ -183,7 +197,10 @@ class Job:
         return not _signal.sigpending().isdisjoint({_signal.SIGCONT, *SUSPEND_SIGNALS})
 
     def die_of(self, signum: int) -> None:
-        """Die of `signum` as the main child has, if it is a key's: the shell must see who has stopped its script."""
+        """Die of `signum`, as the main child has, if it came from Ctrl-C or Ctrl-\\; otherwise return.
+
+        The shell must see that the user has stopped its script.
+        """
         while siginfo := _signal.sigtimedwait(KEYBOARD_STOPS, 0):  # the main child may have ended before the loop began
             self.note_key(siginfo)
         if signum not in self.keys or self.leads or posix.getpid() == 1:
@@ -201,10 +218,11 @@ class Job:
 
 
 def is_stopping(pid: int, signum: int) -> bool:
-    """Whether a process is stopped, or will be as soon as it takes `signum`."""
+    """Return whether the process `pid` is stopped, or will be as soon as it takes `signum`."""
     from ..family.proc import status
 
-    for _ in range(2):  # in between it is neither, or it was when the first line was read
+    # Look twice. Between pending and stopped it shows neither, and the kernel writes the state before what is pending.
+    for _ in range(2):
         fields = status(pid)
         pending = int(fields.get(b"ShdPnd", [b"0"])[0], 16)
         if fields.get(b"State", [b""])[0] == b"T" or pending >> (signum - 1) & 1:

@@ -1,31 +1,31 @@
-"""Job control as a table: what pyinit does when it, or its main child, is stopped or continued. No system call in it.
+"""Job control as a table: what pyinit does when somebody stops or continues it, or its main child.
 
-Under a terminal both are in one process group, and the kernel stops and continues them together. What is left to do is
-to stop after the main child has, which is what a shell waits for, and to undo a stop that nobody else could undo.
-Called by terminal, which knows what happened and does what the table says. See "Orphaned process groups" in
-credentials(7).
+Under a terminal both are in one process group, and the kernel stops and continues them together. Two things are left to
+pyinit. It stops after the main child has stopped, because the shell waits for that. And it continues a stopped command
+that nobody else could continue. The package tty knows what has happened, and does what the table says. This module
+makes no system call. See "Orphaned process groups" in credentials(7).
 """
 
 ALONE = "alone"  # there is no main child (yet, or any more)
 RUNNING = "running"
-ASKED = "asked"  # running, but SIGTSTP, SIGTTIN or SIGTTOU has come, which most commands stop for
-STOPPED = "stopped"  # the main child; pyinit is not
-FOLLOWING = "following"  # both; when pyinit runs again, SIGCONT has come to it
-RESUMED = "resumed"  # running; the SIGCONT that came to pyinit, or is about to, has come to the main child too
+ASKED = "asked"  # it runs, but SIGTSTP, SIGTTIN or SIGTTOU has come, and most commands stop for one of these
+STOPPED = "stopped"  # the main child is stopped, pyinit is not
+FOLLOWING = "following"  # both are stopped; if pyinit runs again, SIGCONT has come to it
+RESUMED = "resumed"  # it runs; the main child has got the SIGCONT that has come, or is about to come, to pyinit
 STATES = (ALONE, RUNNING, ASKED, STOPPED, FOLLOWING, RESUMED)
 
 STOP_SIGNAL = "stop signal"  # SIGTSTP, SIGTTIN or SIGTTOU came to pyinit
-CHILD_STOPPED = "child stopped"  # and unless somebody asked for it, that is between the two who know
-CHILD_LEFT_US = "child left us"  # stopped: pyinit's parent waits to see that, or nobody could undo it
+CHILD_STOPPED = "child stopped"  # if nobody asked pyinit for this stop, leave it to whoever sent the signal
+CHILD_LEFT_US = "child left us"  # it stopped, and pyinit's parent waits to see that, or nobody else could continue it
 CHILD_CONTINUED = "child continued"
 CONTINUED = "continued"  # SIGCONT came to pyinit
 SPARED = "spared"  # the attempt to stop did nothing, because nobody could continue pyinit
-STARTED, ENDED = "started", "ended"  # the main child
+STARTED, ENDED = "started", "ended"  # of the main child
 EVENTS = (STARTED, STOP_SIGNAL, CHILD_STOPPED, CHILD_LEFT_US, CHILD_CONTINUED, CONTINUED, SPARED, ENDED)
 
 STOP_SELF, CONTINUE_CHILD, FORWARD = "stop self", "continue child", "forward"
 
-# What is not here changes nothing and asks for nothing: it cannot happen, or is no news.
+# An event that has no row for a state changes nothing: it cannot happen then, or it is no news.
 TABLE: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     (ALONE, STARTED): (RUNNING, ()),
     (ALONE, STOP_SIGNAL): (ALONE, (STOP_SELF,)),
@@ -62,5 +62,5 @@ TABLE: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
 
 
 def step(state: str, event: str) -> tuple[str, tuple[str, ...]]:
-    """The next state and what to do, in this order."""
+    """Return the next state, and what to do, in the order in which to do it."""
     return TABLE.get((state, event), (state, ()))
