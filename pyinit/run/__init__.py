@@ -1,7 +1,7 @@
-"""The command line: argv and the environment become Options, and errors one line on stderr.
+"""The command line: it makes Options of argv and the environment, and prints an error as one line on stderr.
 
-Called by the script pyinit/bin/pyinit, with every signal blocked: for all of pyinit's work, or for a part that the C
-program has left to Python. What the options are is in the module options.
+The script pyinit/bin/pyinit calls main() with every signal blocked. main() does all of pyinit's work, or the part that
+the C program has left to Python. The table of options is in run.options.
 """
 
 import posix
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def main(inherited_mask: "set[int]") -> "NoReturn":
-    """Run pyinit to its end with the words of sys.argv; `inherited_mask` is the signal mask it was started with."""
+    """Run pyinit to its end with the words of sys.argv. It never returns.
+
+    `inherited_mask` is the signal mask that pyinit was started with.
+    """
     log.start(log.WARNING)
     log.attempt(set_name)
     words = sys.argv[1:]
@@ -59,7 +62,7 @@ def main(inherited_mask: "set[int]") -> "NoReturn":
 
 
 def set_name() -> None:
-    """Be called pyinit in ps, not python; without /proc the kernel's name for it stays."""
+    """Name this process pyinit in ps(1), not python. Without /proc it keeps the name that the kernel gave it."""
     try:
         comm = posix.open("/proc/self/comm", posix.O_WRONLY | posix.O_CLOEXEC)
     except OSError:
@@ -69,18 +72,18 @@ def set_name() -> None:
 
 
 def explain(inherited: Inherited, options: Options) -> "NoReturn":
-    """Execute the command, which the C program could not, or say why that cannot be."""
+    """Execute the command, which the C program could not do; CommandError with the reason if this cannot either."""
     exec_command(inherited, options.command)
 
 
 def parse(words: list[str], environ: dict[bytes, bytes]) -> Options:
-    """Read the environment, then `words`, up to the command.
+    """Return the options in the environment and in `words`, with the command.
 
-    UsageError where they don't make sense.
+    UsageError if they make no sense.
     """
     has_option = bool(words) and words[0].startswith("-") and words[0] != "--"
     if has_option or any(variable in environ for variable in VARIABLES):
-        from .options import check_status_fd, read  # 60 kB and 0.4 ms that `pyinit -- command` does without
+        from .options import check_status_fd, read  # 60 kB and 0.4 ms, which `pyinit -- command` does not need to spend
 
         options = read(words, environ)
         check_status_fd(options)

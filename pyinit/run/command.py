@@ -1,7 +1,7 @@
-"""Starts the command: its process group, signals, environment, exec.
+"""The start of the command: its process group, signals, environment and exec.
 
-Called by init, once. The child must find everything as it was when pyinit was started; what CPython changes at its own
-start is undone here.
+The command must find everything as it was when pyinit was started. CPython changes some of it at its own start, and
+this module undoes that.
 """
 
 import _signal
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from typing import NoReturn
 
-PATH_MAX = 4096  # <linux/limits.h>: where execvp(3) passes over a longer directory
-LONGEST_REPORT = 4096  # PIPE_BUF: written to a pipe at once or not at all; see pipe(7)
+PATH_MAX = 4096  # <linux/limits.h>: execvp(3) skips a directory that is longer
+LONGEST_REPORT = 4096  # PIPE_BUF: write(2) writes this to a pipe at once or not at all; see pipe(7)
 
 
 class CommandError(Exception):
-    """The command could not be started: `status` is the exit status that says so."""
+    """An error that kept the command from starting. `status` is the exit status that says so."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -28,9 +28,10 @@ class CommandError(Exception):
 
 
 class MainChild:
-    """The process whose end is pyinit's: `pid`, 0 while there is none, and the process `group` that it was started in.
+    """The process whose end is pyinit's end.
 
-    The group is to compare with once the main child has ended; it may be somebody else's then.
+    `pid` is 0 while there is none. `group` is the process group that it was started in. Once the main child has ended,
+    `group` only serves to compare with: the number may belong to somebody else then.
     """
 
     __slots__ = ("group", "pid")
@@ -39,9 +40,10 @@ class MainChild:
         self.pid = self.group = 0
 
     def signal_orphaned_group(self, signum: int) -> bool:
-        """Send `signum` to the group when the main child has ended; false: it may be somebody else's by now.
+        """Send `signum` to the group of a main child that has ended. Return false if the group may be somebody else's.
 
-        It is not as long as one of pyinit's own children is in it. Not for a group that pyinit is in; see waitid(2).
+        As long as one of pyinit's own children is in the group, it is still the same group; see waitid(2). pyinit never
+        signals a group that it is in itself, and returns false then too.
         """
         if self.group in (0, posix.getpgrp()):
             return False
@@ -54,34 +56,41 @@ class MainChild:
 
 
 class Inherited:
-    """How pyinit was started: what its child must find again."""
+    """The state that pyinit was started with, and that its child must find again."""
 
     __slots__ = ("ignored", "mask", "pid", "script", "terminal", "words")
 
     def __init__(self, mask: set[int], words: list[str], ignored: "Collection[int]") -> None:
-        """`words` are pyinit's arguments; `ignored` are signals that were ignored, and are not any more."""
-        self.mask = mask & _signal.valid_signals()  # 32 and 33 are the C library's own
+        """Read that state.
+
+        `words` are pyinit's arguments. `ignored` are signals that were ignored then, and no longer are.
+        """
+        self.mask = mask & _signal.valid_signals()  # the C library keeps 32 and 33 for itself
         self.words = words
         self.pid = posix.getpid()
         self.ignored = set(ignored)
         self.terminal = controlling_terminal()
-        self.script = sys.argv[0]  # its absolute path, where there is one
+        self.script = sys.argv[0]  # made absolute, if there is a current directory
         if not self.script.startswith("/"):
             try:
                 self.script = f"{posix.getcwd()}/{self.script}"
             except OSError:
                 pass
         if _signal.getsignal(_signal.SIGCHLD) == _signal.SIG_IGN:
-            self.ignored.add(_signal.SIGCHLD)  # or the kernel would reap in pyinit's stead, and drop the exit status
+            # Otherwise the kernel would reap pyinit's children itself, and drop their exit status.
+            self.ignored.add(_signal.SIGCHLD)
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
 
 
 def controlling_terminal() -> int | None:
-    """A descriptor of the controlling terminal: /dev/tty (not inherited by the command), else stdin. See tty(4)."""
+    """Return a descriptor of the controlling terminal, or None if there is none. See tty(4).
+
+    It is a new one of /dev/tty, which the command does not inherit, or else stdin.
+    """
     try:
         terminal = posix.open("/dev/tty", posix.O_RDWR | posix.O_NOCTTY | posix.O_CLOEXEC)
         posix.tcgetpgrp(terminal)
-    except OSError:  # ENXIO: none; ENOENT, EACCES: a /dev without it; ENOTTY: something else is mounted there
+    except OSError:  # ENXIO: no terminal; ENOENT, EACCES: no /dev/tty to open; ENOTTY: it is something else
         try:
             posix.tcgetpgrp(0)
         except OSError:
@@ -91,13 +100,14 @@ def controlling_terminal() -> int | None:
 
 
 def start(inherited: Inherited, run: "Callable[[int], NoReturn]") -> "tuple[int, list[_signal.struct_siginfo]]":
-    """Fork the child that will be the command, and have it call `run`, which execs it.
+    """Fork the child that will be the command, and have it call `run`, which executes the command.
 
-    Return its PID, and the signals that came before it was there, when the exec has happened: so no signal is ever
-    forwarded to a copy of pyinit. CommandError where fork(2) or the exec fails; nothing is left of the child then.
+    Return the child's PID, and the signals that came before the child was there. This returns only after the exec, so
+    pyinit never forwards a signal to a copy of itself. CommandError if fork(2) or the exec fails. Then the child has
+    ended, and pyinit has reaped it.
 
-    Ctrl-Z stops all of a job, so from before the fork until the exec it stops pyinit too, which waits for the child. As
-    PID 1 it cannot.
+    Ctrl-Z stops a whole job. From before the fork until the exec pyinit waits for the child, so Ctrl-Z must stop pyinit
+    too. If pyinit is PID 1, Ctrl-Z cannot stop it.
     """
     stops_with_child = inherited.terminal is not None and posix.getpid() != 1
     if stops_with_child:
@@ -109,7 +119,7 @@ def start(inherited: Inherited, run: "Callable[[int], NoReturn]") -> "tuple[int,
     try:
         report = read_report(report_end)
     except CommandError as error:
-        log.warning(f"{error}; the command may run")  # else its status tells as much
+        log.warning(f"{error}; the command may run")  # if it does not, its exit status shows that
         report = b""
     if stops_with_child:
         log.attempt(_signal.pthread_sigmask, _signal.SIG_BLOCK, {_signal.SIGTSTP})
@@ -122,7 +132,7 @@ def start(inherited: Inherited, run: "Callable[[int], NoReturn]") -> "tuple[int,
 def fork(run: "Callable[[int], NoReturn]") -> tuple[int, int]:
     """Fork a child that calls `run` with a descriptor, which the exec closes; CommandError.
 
-    Return its PID, and a descriptor to read from why `run` has failed.
+    Return the child's PID, and a descriptor for read_report().
     """
     try:
         report_end, child_end = posix.pipe2(posix.O_CLOEXEC)
@@ -140,7 +150,10 @@ def fork(run: "Callable[[int], NoReturn]") -> tuple[int, int]:
 
 
 def read_report(report_end: int) -> bytes:
-    """Wait for a child's report, or for its exec, which closes its end of the pipe: nothing then; CommandError."""
+    """Wait for a child's report and return it, or return nothing once the child has called exec; CommandError.
+
+    The exec closes the child's end of the pipe.
+    """
     try:
         return posix.read(report_end, LONGEST_REPORT)
     except OSError as error:
@@ -150,13 +163,16 @@ def read_report(report_end: int) -> bytes:
 
 
 def error_in(report: bytes) -> CommandError:
-    """The error that a child has reported."""
+    """Return the error that a child has reported."""
     status, _, reason = report.decode(errors="surrogateescape").partition(" ")
     return CommandError(int(status), reason)
 
 
 def close(fd: int) -> None:
-    """close(2), which closes whatever it says, but for a filter that forbids it: then once more, and no error."""
+    """Close `fd`, and ignore errors.
+
+    close(2) closes the descriptor even if it returns an error, unless a filter forbids the call. So try twice.
+    """
     for _ in range(2):
         try:
             posix.close(fd)
@@ -166,21 +182,22 @@ def close(fd: int) -> None:
 
 
 def share_pending(pid: int, early: "list[_signal.struct_siginfo]") -> None:
-    """Take the terminal's signals that are pending, and send them to the child, which may have been forked after them.
+    """Take the terminal's pending signals, add them to `early`, and send them to the child.
 
-    It has not taken any yet: what has come to it too is pending there, and does not get more by this.
+    The child may not have got them, because the fork may have come after them. If the child has got one too, that one
+    is still pending there, and a second one changes nothing.
     """
     while siginfo := _signal.sigtimedwait(FROM_TERMINAL, 0):
         if siginfo.si_code > 0:
             try:
                 posix.kill(pid, siginfo.si_signo)
             except OSError:
-                pass  # EPERM: the exec is done, and has made it another user's
+                pass  # EPERM: since its exec the child runs as another user
         early.append(siginfo)
 
 
 def _child(run: "Callable[[int], NoReturn]", report_fd: int) -> "NoReturn":
-    """In the child: never returns, whatever happens."""
+    """Call `run` in the child. It never returns, whatever happens."""
     status = OWN_ERROR
     try:
         _signal.pthread_sigmask(_signal.SIG_BLOCK, {_signal.SIGTSTP})
@@ -196,15 +213,15 @@ def _child(run: "Callable[[int], NoReturn]", report_fd: int) -> "NoReturn":
 
 
 def close_status_fd(fd: int) -> None:
-    """In the child: close --json-status-fd, so that none but pyinit writes to it, unless it is one of 0 to 2 or -1."""
+    """Close --json-status-fd in the child, so that only pyinit writes to it, unless it is 0, 1, 2 or -1."""
     if fd > 2:
         close(fd)
 
 
 def exec_command(inherited: Inherited, words: list[str]) -> "NoReturn":
-    """Turn this child into the command. CommandError where that can't be done."""
+    """Turn this child into the command; CommandError if that fails."""
     _restore_environment(inherited.pid)
-    # CPython ignores these two at its start. Only the C program knows whether they were ignored before.
+    # CPython ignores these two signals at its start. Only the C program knows whether they were ignored before.
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
     _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
     if callable(_signal.getsignal(_signal.SIGINT)):
@@ -216,7 +233,7 @@ def exec_command(inherited: Inherited, words: list[str]) -> "NoReturn":
 
 
 def _restore_environment(pyinit_pid: int) -> None:
-    """Make the environment what it was when pyinit was started, but for those variables that name its reader."""
+    """Restore the environment that pyinit was started with, except for the variables that name their reader."""
     for name, value in names_of_reader(posix.environ, pyinit_pid).items():
         if value:
             posix.putenv(name, value)
@@ -226,9 +243,10 @@ def _restore_environment(pyinit_pid: int) -> None:
 
 
 def names_of_reader(environ: "Mapping[bytes, bytes]", old: int) -> dict[bytes, bytes]:
-    """The variables that name their reader, and name `old`, for this process; empty: it can't be known.
+    """Return new values, for this process, of the variables that name the process `old` as their reader.
 
-    sd_listen_fds(3) and sd_watchdog_enabled(3) compare them with getpid(2), and with the inode of the reader's pidfd.
+    A value is empty if it cannot be known. sd_listen_fds(3) and sd_watchdog_enabled(3) compare the variables with
+    getpid(2) and with the inode of the reader's pidfd.
     """
     pid = b"%d" % posix.getpid()
     names = {name: pid for name in (b"LISTEN_PID", b"WATCHDOG_PID") if environ.get(name) == b"%d" % old}
@@ -243,9 +261,9 @@ def names_of_reader(environ: "Mapping[bytes, bytes]", old: int) -> dict[bytes, b
 
 
 def restore_locale() -> None:
-    """Make LC_CTYPE in the environment what it was when pyinit was started."""
+    """Restore the LC_CTYPE that pyinit was started with, in the environment."""
     environ = posix.environ
-    # PEP 538: in the C locale CPython sets LC_CTYPE, with -I too, unless LC_ALL is set.
+    # PEP 538: in the C locale CPython sets LC_CTYPE, also with -I, unless LC_ALL is set.
     if environ.get(b"LC_CTYPE") in (b"C.UTF-8", b"C.utf8", b"UTF-8") and not environ.get(b"LC_ALL"):
         original = _original_lc_ctype(environ)
         if original is None:
@@ -255,10 +273,10 @@ def restore_locale() -> None:
 
 
 def _original_lc_ctype(environ: dict[bytes, bytes]) -> bytes | None:
-    """LC_CTYPE as pyinit was given it; see proc_pid_environ(5)."""
+    """Return the LC_CTYPE that pyinit was started with, or None; see proc_pid_environ(5)."""
     try:
         fd = posix.open("/proc/self/environ", posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:  # no /proc: it was CPython that set it, if it is the last one, where setenv(3) puts a new one
+    except OSError:  # no /proc: if it is the last variable, CPython has set it, because setenv(3) appends a new one
         return None if next(reversed(environ)) == b"LC_CTYPE" else environ[b"LC_CTYPE"]
     block = b""
     while chunk := posix.read(fd, 65536):
@@ -271,10 +289,11 @@ def _original_lc_ctype(environ: dict[bytes, bytes]) -> bytes | None:
 
 
 def _exec(words: list[str]) -> "NoReturn":
-    """As execvp(3): search PATH where the name has no slash; a script without a #! line is run by /bin/sh.
+    """Execute a command as execvp(3) does; CommandError.
 
-    glibc goes on searching after EACCES, ENOENT, ENOTDIR and their like, and so does this; the last but not least
-    telling reason is reported: a file that is there and cannot be run beats one that is not there.
+    If the name has no slash, search PATH. /bin/sh runs a script without a #! line. glibc goes on searching after
+    EACCES, ENOENT, ENOTDIR and similar errors, and so does this. The error names the most useful reason: a file that is
+    there and cannot be run is more useful than one that is not there.
     """
     name = words[0]
     if not name:
@@ -286,12 +305,12 @@ def _exec(words: list[str]) -> "NoReturn":
         folders = [folder for folder in folders if len(folder) < PATH_MAX]
         paths = [f"{folder.decode(errors='surrogateescape')}/{name}" if folder else name for folder in folders]
     failure: CommandError | None = None
-    closed = ""  # a folder of PATH that may not be looked into
+    closed = ""  # a folder of PATH that this user may not search
     for path in paths:
         try:
             posix.execv(path, words)
         except OSError as error:
-            import errno  # 30 kB that are seldom needed, and in the child only
+            import errno  # it costs 30 kB; only the child needs it, and seldom
 
             if error.errno == errno.ENOEXEC:
                 failure = _exec_shell(path, words)
@@ -312,18 +331,18 @@ def _exec(words: list[str]) -> "NoReturn":
 
 
 def _not_runnable(path: str, error: OSError) -> CommandError:
-    """Why a file that is there was not run."""
+    """Return why the kernel did not run a file that is there."""
     reason = error.strerror
     try:
         if isinstance(error, PermissionError):
             reason = "it is a directory" if _is_directory(path) else "permission denied (is it executable?)"
     except OSError:
-        pass  # a directory above it is closed to us: permission denied, as the kernel said
+        pass  # a directory above it is closed to this user: permission denied, as the kernel said
     return CommandError(NOT_RUNNABLE, f"{path}: {reason} (exit {NOT_RUNNABLE})")
 
 
 def _is_hidden(path: str) -> bool:
-    """Whether it cannot even be seen if `path` exists, as a folder above it is closed."""
+    """Return whether a closed folder above `path` hides even whether `path` exists."""
     try:
         posix.stat(path)
     except PermissionError:
@@ -340,7 +359,10 @@ def _is_directory(path: str) -> bool:
 
 
 def _missing_interpreter(path: str) -> CommandError | None:
-    """execve(2) says ENOENT for a missing interpreter too: then `path` itself is there."""
+    """Return the error of a missing interpreter or loader, or None if `path` itself is missing.
+
+    execve(2) returns ENOENT for both.
+    """
     try:
         posix.stat(path)
     except OSError:
@@ -357,7 +379,7 @@ def _missing_interpreter(path: str) -> CommandError | None:
 def _first_bytes(path: str) -> bytes:
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:  # executable, but not readable
+    except OSError:  # the file may be executable, but not readable
         return b""
     with_interpreter = posix.read(fd, 256)
     posix.close(fd)
@@ -365,7 +387,10 @@ def _first_bytes(path: str) -> bytes:
 
 
 def _exec_shell(path: str, words: list[str]) -> CommandError:
-    """Run a file that is no program to the kernel by /bin/sh, as execvp(3) does, unless it is one for another CPU."""
+    """Have /bin/sh run a file that the kernel does not take for a program, as execvp(3) does. Return why that failed.
+
+    A program for another kind of machine is not run.
+    """
     if _first_bytes(path).startswith(b"\x7fELF"):
         return CommandError(NOT_RUNNABLE, f"{path}: a program for another kind of machine (exit {NOT_RUNNABLE})")
     try:

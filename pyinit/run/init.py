@@ -1,6 +1,7 @@
-"""The life of one main child: start it, forward and reap until it ends, drain.
+"""The life of one main child: start it, forward signals and reap until it ends, then drain.
 
-Called by cli; namespace has it twice, with -n: outside, and as PID 1.
+To drain is to end the processes that the main child leaves behind; see stop.drain. With -n there are two such lives,
+one outside the PID namespace and one as its PID 1; see run.namespace.
 """
 
 import _signal
@@ -26,7 +27,7 @@ SIGCHLD, SIGCONT = _signal.SIGCHLD, _signal.SIGCONT
 def run(options: "Options", inherited: Inherited, launched: "Told | None" = None) -> "NoReturn":
     """Run the command that `options` name as this process's child, and exit with its status.
 
-    `launched` says which child is the command, if that is a program that has launched itself.
+    If the command is a program that has launched itself, `launched` says which child it is.
     """
     if posix.getpid() != 1 and launched is None:
         from ..base.syscalls import adopt_orphans
@@ -40,10 +41,10 @@ def run(options: "Options", inherited: Inherited, launched: "Told | None" = None
 
 
 class Init:
-    """The life of one main child. Its methods stand in the order in which they are needed."""
+    """The life of one main child. Its methods stand in the order in which pyinit needs them."""
 
     reaper: "Reaper"
-    pid_one = 0  # of the main child's PID namespace, with -n; see Waiter
+    pid_one = 0  # PID 1 of the main child's PID namespace, with -n; see Waiter
 
     def __init__(self, options: "Options", inherited: Inherited) -> None:
         self.early: list[_signal.struct_siginfo] = []  # signals that came before there was a main child
@@ -52,11 +53,11 @@ class Init:
         self.pauses = options.pause
         self.status_fd = options.status_fd
         self.status = 0  # pyinit's exit status, once there is no main child
-        self.end_signal = 0  # that the main child has died of, if its status says so
+        self.end_signal = 0  # the signal that the main child has died of, if pyinit's exit status is not 0
         self.job: Job | None = None
 
     def run(self, launched: "Told | None" = None) -> "NoReturn":
-        """Start the command, see it through, drain, exit. From the fork on no error ends pyinit."""
+        """Start the command, wait until it ends, drain, exit. After the fork no error ends pyinit."""
         if launched is not None:
             self.child.pid, self.child.group = launched.child, launched.group
             log.attempt(self.started)
@@ -82,7 +83,7 @@ class Init:
         log.attempt(self.started)
 
     def be_command(self, _: int) -> "NoReturn":
-        """In the child: exec the command."""
+        """Execute the command, in the child; CommandError."""
         close_status_fd(self.status_fd)
         if self.inherited.terminal is None:
             posix.setpgid(0, 0)
@@ -90,20 +91,23 @@ class Init:
         exec_command(self.inherited, self.options.command)
 
     def enter(self) -> None:
-        """In the child, before the exec: what -n does there."""
+        """Do what -n needs in the child before the exec; without -n, nothing."""
 
     def started(self) -> None:
-        """The command's exec has happened."""
+        """Report that the command's exec has happened."""
         log.info(f"{self.options.command[0]} runs as PID {self.child.pid}")
         report(self.status_fd, f'{{"child-pid": {self.child.pid}}}')
 
     def let_go(self) -> None:
-        """Once the command runs: let go of the directory and the descriptors."""
-        log.attempt(posix.chdir, "/")  # somebody may want to unmount what pyinit was started in
+        """Leave the current directory, and close the descriptors that pyinit does not need once the command runs."""
+        log.attempt(posix.chdir, "/")  # somebody may want to unmount the directory that pyinit was started in
         log.attempt(close_inherited, {self.status_fd, self.inherited.terminal})
 
     def become_waiter(self) -> None:
-        """Become the C program, which waits from here on. Returns if there is something that takes Python."""
+        """Become the C program, which waits from here on. Return if that fails.
+
+        Return also if an option or a terminal needs Python.
+        """
         if self.inherited.terminal is None:
             from .. import native
 
@@ -113,9 +117,10 @@ class Init:
                 native.Waiter(self.options, inherited.words, inherited.script, self.pid_one).become(self.child.pid)
 
     def prepare(self) -> None:
-        """Make what the rest of this life needs, and import it: the package may be removed or replaced meanwhile.
+        """Import and make what the rest of this life needs.
 
-        It delays no command, which runs by now.
+        Somebody may remove or replace the package later, so import it now. The command already runs, so this does not
+        delay it.
         """
         from ..base import output, signals  # noqa: F401
         from ..family import Targets
@@ -129,48 +134,51 @@ class Init:
         self.start_job()
 
     def start_job(self) -> None:
-        """Under a terminal: begin with job control."""
+        """Begin job control, if there is a terminal."""
         if self.inherited.terminal is not None:
             from ..tty import Job
 
             self.job = Job(self.inherited.terminal, self.child, self.continue_child)
-            for siginfo in self.early:  # not acted on where the main child has ended
+            for siginfo in self.early:  # if the main child has ended, the loop does not act on these
                 self.job.note_key(siginfo)
             if self.child.pid:
                 self.job.started()
 
     def loop(self) -> None:
-        """Forward and reap until the main child has ended; with --pause until SIGTERM or SIGINT."""
-        self.reap()  # a child that pyinit was started with may have ended before SIGCHLD was blocked
+        """Forward signals and reap until the main child has ended; with --pause until SIGTERM or SIGINT."""
+        self.reap()  # a child that pyinit was started with may have ended before pyinit blocked SIGCHLD
         while self.lives():
             self.take_signal(self.stop.deadline())
 
     def lives(self) -> bool:
-        """Whether there is something to wait for before the drain: a main child, or the end of --pause."""
+        """Return whether pyinit must wait before the drain, for the main child or for the end of --pause."""
         return self.child.pid != 0 or self.pauses
 
     def take_signal(self, deadline: float | None = None) -> None:
-        """Wait for a signal, but not beyond the `deadline`, a time of monotonic(); act on it, and reap.
+        """Wait for a signal until the `deadline`, a time of monotonic(); act on the signal, and reap.
 
-        Reaping follows every signal, not only SIGCHLD: sigwaitinfo(2) takes the lowest number first, and a flood of
-        SIGHUP would keep SIGCHLD waiting for ever.
+        pyinit reaps after every signal, not only after SIGCHLD. sigwaitinfo(2) takes the lowest number first, so a
+        flood of SIGHUP would keep SIGCHLD waiting forever.
         """
         if not log.attempt(lambda: self.act_on(self.next_signal(deadline))):
             sleep(RETRY_AFTER)
         self.reap()
 
     def next_signal(self, deadline: float | None) -> "_signal.struct_siginfo | None":
-        """The next signal, or None for the `deadline`."""
+        """Return the next signal, or None if the `deadline` came first."""
         return self.early.pop(0) if self.early else wait_for_signal(deadline)
 
     def reap(self) -> None:
-        """Reap what has ended. If that fails, try once more: the kernel tells of an end only once."""
+        """Reap the processes that have ended. If that fails, try once more: SIGCHLD does not come a second time."""
         if not log.attempt(self.reaper.reap):
             sleep(RETRY_AFTER)
             log.attempt(self.reaper.reap)
 
     def act_on(self, siginfo: "_signal.struct_siginfo | None") -> None:
-        """Do what a signal, or None for the deadline, asks for. SIGCHLD is pyinit's own, but not by kill(2)."""
+        """Do what a signal, or None for the deadline, asks for.
+
+        A SIGCHLD from the kernel is for pyinit itself. pyinit forwards a SIGCHLD that a process sent by kill(2).
+        """
         if siginfo is None:
             if self.child.pid:
                 self.stop.expire()
@@ -195,13 +203,13 @@ class Init:
             self.job.got_stop_signal(signum)
 
     def forward(self, siginfo: "_signal.struct_siginfo", *, group_got_it: bool) -> None:
-        """Forward a signal as the options say, unless the main child has got it already."""
+        """Forward a signal as the options say, unless the main child has already got it."""
         signum = siginfo.si_signo
         outgoing = None if group_got_it else self.options.forwarded(signum)
         if signum == SIGCONT and self.job is not None:
             stops = self.job.stops
             self.reaper.reap()  # to know whether the main child is stopped
-            if self.job.stops > stops:  # pyinit was stopped with it: another SIGCONT has come since
+            if self.job.stops > stops:  # pyinit has stopped after the main child, and another SIGCONT has come since
                 return
             if not self.job.got_sigcont():
                 outgoing = None
@@ -217,20 +225,20 @@ class Init:
             self.targets.signal(outgoing)
 
     def ask_to_stop(self, signum: int) -> None:
-        """A stop signal has come in, which is forwarded if there is a main child."""
+        """Note that the stop signal `signum` has come in. If there is a main child, the caller forwards it."""
         self.targets.stop_comes()
         self.stop.ask(self.options.forwarded(signum) or signum, monotonic())
 
     def continue_child(self) -> None:
-        """Continue the main child, whom SIGCONT has not reached."""
+        """Continue the main child, which has not got SIGCONT."""
         try:
             posix.kill(self.child.pid, SIGCONT)
         except OSError:
-            pass  # it is another user's now
+            pass  # it runs as another user now
 
     def child_changed(self, wait_status: int) -> None:
-        """The main child has ended, or was stopped or continued."""
-        if posix.WIFSTOPPED(wait_status):  # without a terminal too, after the child's PTRACE_TRACEME
+        """Act on a wait status of the main child: its end, a stop or a continuation."""
+        if posix.WIFSTOPPED(wait_status):  # also without a terminal, if the child has called PTRACE_TRACEME
             if self.job is not None:
                 self.job.child_stopped(posix.WSTOPSIG(wait_status))
         elif posix.WIFCONTINUED(wait_status):
@@ -240,7 +248,7 @@ class Init:
             self.ended(wait_status)
 
     def ended(self, wait_status: int) -> None:
-        """The main child has been reaped: from here on its PID may be somebody else's."""
+        """Note how the main child, which pyinit has reaped, has ended. From here on another process may get its PID."""
         status = self.options.exit_status(wait_status)
         pid, self.child.pid, self.status = self.child.pid, 0, status
         if posix.WIFSIGNALED(wait_status) and status:
@@ -254,7 +262,7 @@ class Init:
         report(self.status_fd, f'{{"exit-code": {status}}}')
 
     def drain(self) -> None:
-        """See to what the main child has left behind."""
+        """End the leftover processes."""
         if not self.reaper.childless:
             from ..family.proc import NoProcError
             from ..stop.drain import drain
@@ -267,23 +275,23 @@ class Init:
                 self.simple_drain(SIGCONT if group_got_it else self.stop.drain_signal())
 
     def exit(self) -> "NoReturn":
-        """End as the main child has."""
+        """Exit with the main child's status, or die of the same signal under a terminal; see Job.die_of()."""
         if self.job is not None and self.end_signal:
             log.attempt(self.job.die_of, self.end_signal)
         posix._exit(self.status)
 
-    # What follows is for want of anything better: of the package no more than this module and command could be loaded,
-    # or the drain has failed. It takes no import, and as a last resort no descriptor.
+    # The rest is a last resort: pyinit could load little more of the package than this module and run.command, or the
+    # drain has failed. Each step that may need an import or a descriptor is allowed to fail.
 
     def simple_loop(self) -> None:
-        """As loop(), without job control, --scope and --kill-after."""
+        """Do what loop() does, without job control, --scope and --kill-after."""
         while self.lives():
             if not log.attempt(self.forward_next):
                 sleep(RETRY_AFTER)
             self.simple_reap()
 
     def forward_next(self) -> None:
-        """Forward a signal to the main child, if one comes soon."""
+        """Wait up to 1 second for a signal, and forward it to the main child."""
         siginfo = self.next_signal(monotonic() + 1)
         if siginfo is None or (siginfo.si_signo == SIGCHLD and siginfo.si_code > 0):
             return
@@ -295,7 +303,7 @@ class Init:
             self.pauses = False
 
     def simple_reap(self) -> bool:
-        """Reap whatever has ended; whether no child is left."""
+        """Reap the processes that have ended. Return whether no child is left."""
         try:
             while (ended := posix.waitpid(-1, posix.WNOHANG))[0]:
                 if ended[0] == self.child.pid:
@@ -308,7 +316,10 @@ class Init:
             return False
 
     def simple_drain(self, signum: int = _signal.SIGTERM) -> None:
-        """Send `signum` to the leftover processes, and SIGKILL after the grace, until none is left that this ends."""
+        """Send `signum` to the leftover processes, and after the grace SIGKILL, until all that can be killed are gone.
+
+        Two seconds after the end of the grace, return in any case.
+        """
         grace = self.options.grace
         kill_at = monotonic() + (GRACE if grace is None else grace)
         for each in (signum, SIGCONT):
@@ -320,9 +331,10 @@ class Init:
                 sleep(RETRY_AFTER)
 
     def signal_rest(self, signum: int) -> bool:
-        """Send `signum` to all as PID 1, else to pyinit's children, or to the command's group if none can be listed.
+        """Send `signum` to the leftover processes. Return false if pyinit knows none.
 
-        False: nobody is known.
+        As PID 1, pyinit sends it to all processes. Otherwise it sends it to its own children. If it cannot list these,
+        it sends it to the command's process group.
         """
         own = posix.getpid()
         try:
@@ -343,7 +355,7 @@ class Init:
 
 
 def report(status_fd: int, document: str) -> None:
-    """Write a line to --json-status-fd, if there is one."""
+    """Write the line `document` to --json-status-fd, if that option was given."""
     if status_fd >= 0:
         from ..base.output import write
 

@@ -1,18 +1,18 @@
-"""-n: a PID namespace for the command. After unshare(2) every child of this process is born in it.
+"""-n: a PID namespace for the command. After unshare(2) the kernel creates every child of this process in it.
 
 The first child is PID 1 of the namespace. The second is the command.
 
-    the launcher  stays outside. The command is its child: it gets the exit status and, under a terminal, the stops. It
-                  passes every signal on to PID 1.
-    PID 1         does the rest, as without -n, and applies the options. The command is not its child: the launcher
-                  sends it SIGCHLD when the command has ended. It has a session of its own.
+    the launcher  stays outside. The command is its child. So the launcher gets the command's exit status and, under a
+                  terminal, its stops. The launcher passes every signal on to PID 1.
+    PID 1         does the rest, as without -n, and applies the options. The command is not its child. So the launcher
+                  sends SIGCHLD to PID 1 when the command has ended. PID 1 has a session of its own.
 
-Both become the C program if they can. If the launcher dies, the kernel kills PID 1, and with it everything inside. The
-zombie of PID 1 goes when whoever adopts the command outside has reaped it. cli imports this only for -n. See
-pid_namespaces(7), user_namespaces(7).
+Both become the C program if they can. If the launcher dies, the kernel kills PID 1, and with it every process in the
+namespace. Then another process outside adopts the command. PID 1 stays a zombie until that process has reaped the
+command. The module run imports this one only for -n. See pid_namespaces(7), user_namespaces(7).
 """
 
-import _ctypes  # noqa: F401  # kernel calls mount(2) by it
+import _ctypes  # noqa: F401  # base.syscalls calls mount(2) by it
 import _signal
 import errno
 import posix
@@ -51,7 +51,7 @@ PROC_HINT = "this container masks parts of /proc: allow a new one (docker run --
 
 
 class StepError(CommandError):
-    """A step of the isolation that the kernel or a container forbids: nothing is started then."""
+    """An error in a step of the isolation, which the kernel or a container forbids. Then pyinit starts nothing."""
 
     def __init__(self, step: str, error: OSError, hint: str = "", limits: str = "") -> None:
         code = errno.errorcode.get(error.errno or 0, "?")
@@ -70,7 +70,10 @@ def run(options: "Options", inherited: Inherited, launched: "Told | None" = None
 
 
 class Launcher(Init):
-    """The process outside. `privileges` are those before a user namespace was made, if there is one."""
+    """The process outside.
+
+    If pyinit has made a user namespace, `privileges` are those from before that. Otherwise they are None.
+    """
 
     def __init__(self, options: "Options", inherited: Inherited, privileges: Privileges | None) -> None:
         own = Options(
@@ -108,11 +111,11 @@ class Launcher(Init):
         close(self.go_reader)
 
     def be_pid_one(self, report_fd: int) -> "NoReturn":
-        """In the child: be PID 1."""
+        """Be PID 1, in the child."""
         close(self.go_writer)
         posix.setsid()
         while _signal.sigtimedwait(_signal.valid_signals(), 0):
-            pass  # came to the process group before; the launcher has got it too
+            pass  # this signal came to the process group before, so the launcher has got it too
         self.enter()
         try:
             prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
@@ -120,24 +123,24 @@ class Launcher(Init):
             raise StepError("prctl(PR_SET_PDEATHSIG)", error, "a seccomp filter forbids it") from None
         posix.write(report_fd, READY)  # EPIPE: the launcher died before that call
         close(report_fd)
-        log.attempt(posix.read, self.go_reader, 1)  # no child of PID 1 takes the command's PID
+        log.attempt(posix.read, self.go_reader, 1)  # wait for the command: no child of PID 1 may take its PID
         close(self.go_reader)
         close_status_fd(self.status_fd)
         PidOne(self.inner_options, self.inherited).run()
 
     def be_command(self, report_fd: int) -> "NoReturn":
-        """In the child: exec the command."""
+        """Execute the command, in the child; CommandError."""
         posix.write(self.go_writer, READY)
         super().be_command(report_fd)
 
     def enter(self) -> None:
-        """In a child: have a /proc of the namespace, and no more privileges than outside; StepError."""
+        """Get a /proc of the namespace, and no more privileges than outside, in a child; StepError."""
         isolate()
         if self.privileges is not None:
             self.privileges.restore()
 
     def started(self) -> None:
-        """The command's exec has happened."""
+        """Report that the command's exec has happened."""
         pid = self.child.pid
         log.info(f"{self.options.command[0]} runs as PID {COMMAND} in its namespace, PID {pid} in this one")
         if self.status_fd >= 0:
@@ -148,14 +151,14 @@ class Launcher(Init):
             report(self.status_fd, f'{{"child-pid": {pid}{namespace}}}')
 
     def prepare(self) -> None:
-        """What the launcher needs. Without job control, if that cannot be imported any more."""
+        """Make what the launcher needs. If job control cannot be imported any more, go on without it."""
         self.stop = Stop()
         self.targets = ToPidOne(self)
         self.reaper = BothChildren(self)
         log.attempt(self.start_job)
 
     def ask_to_stop(self, signum: int) -> None:
-        """A stop signal has come in: after the command's end PID 1 gets it here."""
+        """Send the stop signal `signum` to PID 1, if the command has ended. Otherwise forward() sends it."""
         if not self.child.pid:
             self.signal_pid_one(signum)
 
@@ -168,7 +171,7 @@ class Launcher(Init):
                 log.warning(f"cannot forward signal {signum} to PID {self.pid_one}: {error.strerror}")
 
     def ended(self, wait_status: int) -> None:
-        """The command has been reaped, which PID 1 cannot see; it gets SIGCHLD for that."""
+        """Note how the command has ended, and send SIGCHLD to PID 1, which cannot see that the command was reaped."""
         super().ended(wait_status)
         try:
             if self.pid_one:
@@ -178,12 +181,12 @@ class Launcher(Init):
             self.exit()
 
     def drain(self) -> None:
-        """Wait for PID 1, which drains, and pass signals on to it."""
+        """Wait for PID 1, which drains, and pass signals on to PID 1."""
         while self.pid_one:
             self.take_signal()
 
     def pid_one_ended(self, wait_status: int) -> None:
-        """PID 1 has been reaped, and nothing of its namespace is left."""
+        """Note that the launcher has reaped PID 1. No process of the namespace is left then."""
         self.pid_one = 0
         if wait_status or self.child.pid:
             log.error(DIED)
@@ -191,14 +194,14 @@ class Launcher(Init):
 
 
 class ToPidOne(Targets):
-    """In the launcher: PID 1 of the namespace gets every signal, and applies the options."""
+    """The launcher's only receiver of signals: PID 1 of the namespace, which applies the options."""
 
     def __init__(self, launcher: Launcher) -> None:
         super().__init__("child", launcher.child, share_group=launcher.inherited.terminal is not None)
         self.launcher = launcher
 
     def signal_it_heeds(self, signum: int) -> int:
-        """The signal itself."""
+        """Return `signum` itself."""
         return signum
 
     def signal(self, signum: int) -> None:
@@ -212,7 +215,7 @@ class ToPidOne(Targets):
 
 
 class BothChildren(Reaper):
-    """In the launcher: reaps PID 1 and the command, and children that the launcher was started with."""
+    """The launcher's reaper of PID 1, of the command, and of children that the launcher was started with."""
 
     def __init__(self, launcher: Launcher) -> None:
         super().__init__(launcher.child, launcher.child_changed, watches=launcher.inherited.terminal is not None)
@@ -220,30 +223,36 @@ class BothChildren(Reaper):
         self.tells = True
 
     def tell_of_orphan(self, pid: int, wait_status: int) -> None:
-        """If it is PID 1, that has ended."""
+        """Note the end of PID 1, if `pid` is PID 1."""
         if pid == self.launcher.pid_one:
             self.launcher.pid_one_ended(wait_status)
 
 
 class PidOne(Init):
-    """PID 1 of the namespace. It treats the command as its main child, but the launcher says when that has ended."""
+    """PID 1 of the namespace.
+
+    It treats the command as its main child. But the launcher sends it SIGCHLD when the command has ended.
+    """
 
     pid_one = 1
 
     def __init__(self, options: "Options", inherited: Inherited) -> None:
         super().__init__(options, inherited)
         self.shares_group = inherited.terminal is not None
-        if inherited.terminal:  # not stdin
+        if inherited.terminal:  # stdin, which is 0, stays open
             close(inherited.terminal)
         inherited.terminal = None
 
     def start(self) -> None:
-        """The launcher starts the command. Under a terminal their process group is outside: it is 0 here."""
+        """Note the command's PID and process group. The launcher starts it.
+
+        Under a terminal its process group is one outside, which is 0 here.
+        """
         self.child.pid = COMMAND
         self.child.group = 0 if self.shares_group else COMMAND
 
     def prepare(self) -> None:
-        """What PID 1 needs, and import it."""
+        """Import and make what PID 1 needs."""
         from ..family import proc
 
         super().prepare()
@@ -251,7 +260,7 @@ class PidOne(Init):
         proc.set_root(COMMAND)
 
     def next_signal(self, deadline: float | None) -> "_signal.struct_siginfo | None":
-        """The next signal; None for the `deadline`, and for a SIGCHLD that says that the command has ended."""
+        """Return the next signal, or None for the `deadline` and for a SIGCHLD after the command's end."""
         siginfo = super().next_signal(deadline)
         if siginfo is not None and siginfo.si_signo == _signal.SIGCHLD and self.child.pid:
             try:
@@ -266,9 +275,10 @@ class PidOne(Init):
 
 
 def unshare_pid() -> Privileges | None:
-    """Have the next child be PID 1 of a new namespace; StepError.
+    """Make the next child PID 1 of a new PID namespace; StepError.
 
-    Where that takes a new user namespace, for want of privileges, return those that were there before.
+    If this process lacks the privilege, it makes a new user namespace too. Then return the privileges from before that,
+    and otherwise None.
     """
     try:
         unshare(CLONE_NEWPID)
@@ -287,11 +297,11 @@ def unshare_pid() -> Privileges | None:
         limits = "user.max_user_namespaces or user.max_pid_namespaces"
         raise StepError("unshare(CLONE_NEWUSER | CLONE_NEWPID)", error, limits=limits) from None
     try:
-        # /proc/self is root's if the interpreter's file holds capabilities; see PR_SET_DUMPABLE in prctl(2).
+        # If the interpreter's file has capabilities, /proc/self belongs to root; see PR_SET_DUMPABLE in prctl(2).
         prctl(PR_SET_DUMPABLE, 1)
     except OSError:
         pass
-    # Without CAP_SETGID outside, a group may be mapped only where setgroups(2) is denied.
+    # Without CAP_SETGID outside, a process may map a group only if setgroups(2) is denied.
     for name, content in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
         try:
             fd = posix.open(f"/proc/self/{name}", posix.O_WRONLY | posix.O_CLOEXEC)
@@ -303,7 +313,7 @@ def unshare_pid() -> Privileges | None:
 
 
 def isolate() -> None:
-    """Mount a /proc of the new PID namespace, in a mount namespace of its own; StepError."""
+    """Mount a /proc of the new PID namespace, in a new mount namespace; StepError."""
     try:
         unshare(CLONE_NEWNS)
     except OSError as error:

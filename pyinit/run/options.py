@@ -1,6 +1,7 @@
-"""The table of options: what parsing, --help, the manual page and the completions are made from.
+"""The table of options. Parsing, --help, the manual page and the completions all use it.
 
-`pyinit -- command` does without this module. It parses by hand: getopt costs 8 ms of the start, argparse 10.
+`pyinit -- command` does not import this module. The module parses by hand, because getopt adds 8 ms to the start, and
+argparse 10 ms.
 """
 
 import _signal
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
 
 
 def read(words: list[str], environ: dict[bytes, bytes]) -> Options:
-    """What the environment asks for, then the options that `words` begins with; the words after them are the command.
+    """Return the options in the environment and at the beginning of `words`, with the command.
 
-    UsageError where they don't make sense.
+    The options in `words` come later, so they take precedence. The words after them are the command. UsageError if the
+    options make no sense.
     """
     options, command = _read_options(_read_environment(environ, Options()), words)
     return options.replace(command=command)
@@ -27,8 +29,9 @@ def read(words: list[str], environ: dict[bytes, bytes]) -> Options:
 class Option:
     """A row of the table.
 
-    `letter` and `name` are as typed, `value` is the placeholder of its value or "", and `peers` are the inits that have
-    it too. `attribute` of Options becomes `convert(old, typed)`; ValueError if what was typed makes no sense.
+    `letter` and `name` are as typed. `value` is the placeholder of its value, or "" if it takes none. `peers` are the
+    other inits that have this option. The option sets `attribute` of Options to `convert(old, typed)`, which raises
+    ValueError if the typed value makes no sense.
     """
 
     __slots__ = ("attribute", "convert", "letter", "meaning", "name", "peers", "value")
@@ -47,18 +50,18 @@ class Option:
         self.attribute, self.convert, self.meaning = attribute, convert, meaning
 
     def apply(self, options: Options, value: str) -> Options:
-        """The options with this one, to which `value` was given; ValueError."""
+        """Return `options` with this option added, which was given `value`; ValueError."""
         new = self.convert(getattr(options, self.attribute), value)
         return options.replace(**{self.attribute: new})
 
 
 def _read_environment(environ: dict[bytes, bytes], options: Options) -> Options:
-    """What tini and dumb-init take from the environment, then PYINIT_OPTIONS."""
-    # TINI_SUBREAPER asks for what pyinit always is.
+    """Add the options that tini and dumb-init read from the environment, then those in PYINIT_OPTIONS; UsageError."""
+    # There is nothing to do for TINI_SUBREAPER: pyinit is always PID 1 or a subreaper.
     if b"TINI_KILL_PROCESS_GROUP" in environ:
         options = options.replace(scope="group")
     verbosity = environ.get(b"TINI_VERBOSITY", b"")
-    if verbosity.isdigit() and len(verbosity) < 9:  # tini's 1, its default, is warnings
+    if verbosity.isdigit() and len(verbosity) < 9:  # tini's default, 1, shows warnings, as pyinit's 0 does
         options = options.replace(verbosity=int(verbosity) - 1)
     if environ.get(b"DUMB_INIT_DEBUG") == b"1":
         options = options.replace(verbosity=log.INFO)
@@ -75,7 +78,7 @@ def _read_environment(environ: dict[bytes, bytes], options: Options) -> Options:
 
 
 def _read_options(options: Options, words: list[str]) -> tuple[Options, list[str]]:
-    """Add the options that `words` begins with; return the words after them too."""
+    """Add the options at the beginning of `words`. Return the options, and the words after them; UsageError."""
     rest = list(words)
     while rest and rest[0].startswith("-") and rest[0] != "-":
         word = rest.pop(0)
@@ -103,7 +106,7 @@ def _read_options(options: Options, words: list[str]) -> tuple[Options, list[str
 
 
 def _long_option(name: str) -> Option:
-    """The option of that name or, as in getopt_long(3), the only one that begins so."""
+    """Return the option of that name, or the only one whose name begins so, as in getopt_long(3); UsageError."""
     found = [option for option in OPTIONS if option.name.startswith(name)]
     exact = [option for option in found if option.name == name]
     if len(exact or found) != 1 or not name:
@@ -119,7 +122,7 @@ def _short_option(letter: str) -> Option:
 
 
 def check_status_fd(options: Options) -> None:
-    """UsageError if nothing can be written to --json-status-fd."""
+    """Raise UsageError if pyinit cannot write to --json-status-fd."""
     if options.status_fd >= 0:
         import fcntl
 
@@ -174,7 +177,7 @@ def _seconds(_: float | None, value: str) -> float:
 
 
 def _always(value: object) -> "Callable[[object, str], object]":
-    """Of an option without a value: what the attribute becomes."""
+    """Return a `convert` for an option without a value: it always sets the attribute to `value`."""
     return lambda *_: value
 
 
@@ -237,7 +240,7 @@ LICENSE = "pyinit is free software under the MIT licence: see LICENSE in its sou
 
 
 def version_text() -> str:
-    """What --version prints."""
+    """Return what --version prints."""
     from .. import __version__
     from ..native import works
 
@@ -245,7 +248,7 @@ def version_text() -> str:
 
 
 def help_text() -> str:
-    """What --help prints, made from OPTIONS."""
+    """Return what --help prints, made from OPTIONS."""
     lines = ["usage: pyinit [options] [--] command [argument...]", ""]
     lines += ["Start the command, forward signals to it, reap every orphan, exit with its status.", ""]
     for option in OPTIONS:
@@ -259,7 +262,7 @@ def help_text() -> str:
 
 
 def print_and_exit(text: str, inherited_mask: set[int]) -> "NoReturn":
-    """Print and exit 0, as an ordinary program that any signal may end."""
+    """Print `text` and exit with 0. Meanwhile any signal may end this process, as it may end an ordinary program."""
     if callable(_signal.getsignal(_signal.SIGINT)):
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, inherited_mask)

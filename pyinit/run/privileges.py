@@ -1,7 +1,8 @@
-"""What a new user namespace hands out, taken back: the command must not gain a capability.
+"""The privileges that a new user namespace adds, and that pyinit gives up: the command must not gain a capability.
 
-Called by namespace if it had to make a user namespace. unshare(2) fills the capability sets, within that namespace,
-and resets the securebits; for a command that runs as uid 0 the next exec would keep it so. See capabilities(7).
+This is needed only if run.namespace had to make a user namespace. unshare(2) fills the capability sets, within that
+namespace, and resets the securebits. If the command runs as uid 0, it would keep these capabilities after the exec. See
+capabilities(7).
 """
 
 import errno
@@ -15,7 +16,7 @@ CAPABILITY_VERSION_3 = 0x20080522  # <linux/capability.h>
 
 
 class Privileges:
-    """The capability sets and securebits that this process has; OSError without /proc."""
+    """The capability sets and securebits of this process; OSError without /proc."""
 
     def __init__(self) -> None:
         self.securebits = prctl(PR_GET_SECUREBITS)
@@ -34,7 +35,7 @@ class Privileges:
                 except OSError as error:
                     if error.errno != errno.EINVAL:
                         raise
-                    break  # the kernel knows no more
+                    break  # the kernel has no capability with this number
         prctl(PR_SET_SECUREBITS, self.securebits)
         words = [0, *(each & 0xFFFFFFFF for each in self.sets), *(each >> 32 for each in self.sets)]  # 0: this process
         data = b"".join(word.to_bytes(4, sys.byteorder) for word in [CAPABILITY_VERSION_3, *words])
