@@ -1,9 +1,9 @@
 """The C program, pyinit.c: the orders that Python gives it, and the word that it and launch() give Python.
 
-If there is an option or a terminal to think about, Python starts the command. Then it becomes the C program by
-execve(2), as the waiter, and never wakes up again: children, blocked and pending signals, the subreaper bit and the
-parent-death signal stay as they are. The waiter reads its orders from a pipe. What the C program tells Python, an
-adviser or one that has to do its work, is one word of the command line: Told.
+If there is an option or a terminal, Python starts the command. Then Python becomes the C program by execve(2), as the
+waiter, and never runs again. Children, blocked and pending signals, the subreaper bit and the parent-death signal stay
+as they are. The waiter reads its orders from a pipe. The C program passes one word on Python's command line, Told. That
+Python is an adviser, or it has to do the C program's work.
 """
 
 import _signal
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
 
 WAITER = f"{__path__[0]}/waiter"
 WORD = "--told="
-FLAGS = "-ISXutf8"  # isolate the interpreter, and take every file name; as in pyinit.c and in the script's first line
-# What is in the `flags` of `struct orders` of pyinit.c, and what is in its `plan` besides the number of a signal.
+FLAGS = "-ISXutf8"  # isolate the interpreter, and take any file name; the same as in pyinit.c and the script's line 1
+# Bits of `flags` in `struct orders` of pyinit.c. Then bits of its `plan`, which also holds the number of a signal.
 PAUSES, BOUNDED = 1, 2
 STOPS, IF_SENT, OR_TERM = 0x80, 0x100, 0x200
-SIGNALS = 65  # with the number 0
+SIGNALS = 65  # number 0 counts too
 LONGEST_GRACE = 10**9  # tenths of a second
 MOST_PATHS = 1024  # bytes
 
 
 class Told:
-    """What the C program tells Python in one word, and launch() the pyinit that it becomes.
+    """The word that the C program passes to Python, and that launch() passes to the pyinit that it becomes.
 
     `pid` is the process that the word is about.
 
-    Python's parent: Python is its adviser. `child` is the command's process, 0 if it has ended, `group` its process
-    group, and `stop` the stop signal that came last, or 0.
+    If `pid` is Python's parent, Python is its adviser. `child` is the command's process, or 0 if it has ended. `group`
+    is the command's process group. `stop` is the stop signal that came last, or 0.
 
-    Python itself: `mask` is the signal mask that pyinit was started with, and `ignored` are those of SIGPIPE and
-    SIGXFSZ that were ignored then. CPython ignores both at its own start. Without a `child`, Python has the whole job.
-    If `child` is Python itself, the C program could not execute the command, and Python tries. Any other `child` is a
-    program that has launched itself.
+    If `pid` is Python itself, `mask` is the signal mask that pyinit was started with. `ignored` holds SIGPIPE and
+    SIGXFSZ if they were ignored then, because CPython ignores both at its own start. If `child` is 0, Python does the
+    whole job. If `child` is Python itself, the C program could not execute the command, and Python tries. Any other
+    `child` is a program that has launched itself.
     """
 
     __slots__ = ("child", "group", "ignored", "mask", "pid", "stop")
 
     def __init__(self, word: str) -> None:
-        """Read the word."""
+        """Parse `word`; ValueError."""
         numbers = [int(number) for number in word.removeprefix(WORD).split(",")]
         self.pid, mask, ignores_pipe, ignores_xfsz, self.child, self.group, self.stop = numbers
         self.mask: set[int] = {signum for signum in _signal.valid_signals() if mask >> (signum - 1) & 1}
@@ -55,24 +55,27 @@ class Told:
 
     @property
     def is_for_command(self) -> bool:
-        """Whether this is the command's process, to be executed."""
+        """Return whether this process is the command's, and has to execute it."""
         return self.child == self.pid == posix.getpid()
 
     @property
     def is_for_adviser(self) -> bool:
-        """Whether this process advises its parent."""
+        """Return whether this process advises its parent."""
         return self.pid == posix.getppid() != posix.getpid()
 
     @staticmethod
     def word(pid: int, *, child: int, group: int) -> str:
-        """What launch() tells the pyinit that it becomes, whose signal mask is its business no more."""
+        """Return the word that launch() passes to the pyinit that it becomes.
+
+        That pyinit does not execute the command, so it does not need the signal mask.
+        """
         return f"{WORD}{pid},0,1,1,{child},{group},0"
 
 
 def told(words: list[str]) -> Told | None:
-    """Take the C program's word from the front of `words`.
+    """Remove the C program's word from the front of `words`, and return it, or None if there is none.
 
-    None if there is none. Nobody else knows a process's PID before it is there, so a word of somebody else's is left.
+    Only the C program knows this process's PID in advance. So a word with another PID is somebody else's, and stays.
     """
     if not words or not words[0].startswith(WORD):
         return None
@@ -87,7 +90,10 @@ def told(words: list[str]) -> Told | None:
 
 
 def serves(options: "Options") -> bool:
-    """Whether the C program can wait with these options: it signals nobody but the command, and says nothing."""
+    """Return whether the C program can wait with these options.
+
+    The C program forwards signals only to the command, and prints only errors.
+    """
     return (
         options.scope == "child"
         and not options.wait_all
@@ -98,7 +104,7 @@ def serves(options: "Options") -> bool:
 
 
 def plan(options: "Options") -> list[int]:
-    """What to do with each signal, as Init.act_on does it."""
+    """Return what the C program has to do with each signal. Init.act_on() does the same."""
     found = [0]
     for signum in range(1, _signal.NSIG):
         order = outgoing = options.forwarded(signum) or 0
@@ -111,12 +117,13 @@ def plan(options: "Options") -> list[int]:
 
 
 class Waiter:
-    """The C program as this process may become it, prepared as far as it can be before there is a command.
+    """The C program that this process may become, prepared as far as possible before there is a command.
 
-    `words` are pyinit's arguments, which it shows and an adviser reads; `script` is what an adviser starts with.
+    `words` are pyinit's arguments. ps(1) shows them, and an adviser reads them. `script` is the script that starts an
+    adviser.
 
-    `pid_one` is PID 1 of the command's namespace with -n, and 0 without: another process, which gets every signal and
-    applies the options; or 1, this one.
+    `pid_one` is 0 without -n. With -n it is PID 1 of the command's namespace. If it is 1, that is this process.
+    Otherwise it is another process, which gets every signal and applies the options.
     """
 
     __slots__ = ("flags", "grace", "is_possible", "pid_one", "tail", "words")
@@ -129,16 +136,16 @@ class Waiter:
             orders = [order & ~(STOPS | OR_TERM) for order in orders]
         self.flags = (PAUSES if options.pause else 0) | (BOUNDED if options.kill_after is not None else 0)
         self.grace = next(bound for bound in (options.kill_after, options.grace, GRACE) if bound is not None)
-        # As the file system has them: of a program that launches itself the encoding is the locale's.
-        python = getattr(sys, "_base_executable", sys.executable)  # whose start is shorter than a venv's
+        # Encode the paths as the file system does. In a program that launches itself, that is the locale's encoding.
+        python = getattr(sys, "_base_executable", sys.executable)  # it starts faster than the python of a venv
         paths = f"{python}\0{script}\0".encode(sys.getfilesystemencoding(), "surrogateescape")
         statuses = bytes(0 if status in options.remapped else status for status in range(256))
         self.tail = b"".join([_packed(2, orders), statuses, paths])
         self.is_possible = script[:1] == "/" and len(paths) <= MOST_PATHS and len(orders) == SIGNALS and exists(WAITER)
 
     def become(self, child: int) -> None:
-        """Become it for a command that runs as `child`, 0 for --pause. Returns if that cannot be."""
-        if not self.is_possible or locked([0]):  # to close stdin would release the lock; see F_SETLK in fcntl(2)
+        """Become the C program for a command that runs as `child`, or 0 for --pause. Return if that is not possible."""
+        if not self.is_possible or locked([0]):  # closing stdin would release the lock; see F_SETLK in fcntl(2)
             return
         try:
             reader, writer = posix.pipe2(posix.O_CLOEXEC)
@@ -146,7 +153,7 @@ class Waiter:
             return
         stdin, survives = -1, False
         try:
-            if reader:  # else stdin is closed, and its place was free
+            if reader:  # 0 means that stdin was closed, and the pipe has taken its place
                 stdin, survives = posix.dup(0), posix.get_inheritable(0)
             head = _packed(4, [child, self.pid_one, self.flags, min(int(self.grace * 10), LONGEST_GRACE), stdin])
             posix.write(writer, head + self.tail)
@@ -156,7 +163,7 @@ class Waiter:
             else:
                 posix.set_inheritable(0, True)
             posix.execv(WAITER, self.words)
-        except OSError:  # EMFILE; EACCES: mounted with noexec; ENOEXEC: another machine's
+        except OSError:  # EMFILE; EACCES: mounted with noexec; ENOEXEC: built for another kind of machine
             pass
         finally:
             if stdin >= 0:
@@ -167,7 +174,10 @@ class Waiter:
 
 
 def works() -> bool:
-    """Whether the C program can be executed here: it was built, for this machine, and not mounted with noexec."""
+    """Return whether the kernel can execute the C program here.
+
+    It must have been built, for this machine, and its file system must not be mounted with noexec.
+    """
     try:
         pid = posix.posix_spawn(WAITER, ["pyinit"], {}, file_actions=[(posix.POSIX_SPAWN_CLOSE, 0)])
         return posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1]) >= 0  # without orders it ends at once
@@ -176,7 +186,7 @@ def works() -> bool:
 
 
 def exists(path: str) -> bool:
-    """Whether there is such a file."""
+    """Return whether there is a file `path`."""
     try:
         posix.stat(path)
     except OSError:
@@ -185,9 +195,9 @@ def exists(path: str) -> bool:
 
 
 def inheritable() -> list[int]:
-    """The descriptors above 2 that survive execve(2), as those do that pyinit was started with.
+    """Return the descriptors above 2 that survive execve(2), among them those that pyinit was started with.
 
-    Without /proc as far as 4096.
+    Without /proc this finds only descriptors below 4096.
     """
     try:
         fds = [int(name) for name in posix.listdir("/proc/self/fd")]
@@ -197,7 +207,7 @@ def inheritable() -> list[int]:
 
 
 def is_inheritable(fd: int) -> bool:
-    """Whether `fd` is open, and survives execve(2)."""
+    """Return whether `fd` is open and survives execve(2)."""
     try:
         return posix.get_inheritable(fd)
     except OSError:
@@ -205,13 +215,13 @@ def is_inheritable(fd: int) -> bool:
 
 
 def locked(fds: "Iterable[int]") -> list[int]:
-    """Those of `fds` that are open for a file which this process holds a POSIX lock of; see proc_locks(5).
+    """Return those of `fds` that are open for a file of which this process holds a POSIX lock; see proc_locks(5).
 
-    The lock is released as soon as any descriptor of the file is closed, whichever has made it.
+    The kernel releases the lock as soon as the process closes any descriptor of the file.
     """
     files = {fd: found for fd in fds if (found := _file(fd))}
     if not files:
-        return []  # without a look at /proc/locks, for which the kernel takes 10 ms
+        return []  # do not read /proc/locks, for which the kernel takes 10 ms
     try:
         table = posix.open("/proc/locks", posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
@@ -226,7 +236,7 @@ def locked(fds: "Iterable[int]") -> list[int]:
 
 
 def _file(fd: int) -> str:
-    """The regular file that `fd` is open for, as /proc/locks names it; "" if it is none."""
+    """Return the name in /proc/locks of the regular file that `fd` is open for, or "" if it is no regular file."""
     from _stat import S_ISREG
 
     try:

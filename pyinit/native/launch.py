@@ -1,21 +1,22 @@
 """A program that launches itself: it forks, its child goes on as the program, and it becomes pyinit.
 
-Called by pyinit.launch(). Between the program's first statement and its second this is all that runs, so it imports
-next to nothing. The plan of launch():
+The program waits for this module between its first statement and its second, so the module imports next to nothing. The
+plan of launch():
 
-1. Whatever can be checked is checked before anything has changed.
-2. All signals are blocked. They stay so in the parent, across execve(2): what comes from now on is taken by pyinit.
-3. fork(2). The child waits for the parent's exec, which closes a pipe. Only then is it certain that somebody will
-   forward, reap and drain, and the child goes on with the mask that the program had.
-4. The parent becomes the C program, as the waiter. If that was not built, or if there is a terminal to watch or
-   something to say, it becomes an isolated Python. One word of its command line names its child.
-5. Where neither can be executed the child is killed, having done nothing, and everything in the parent is undone: it
-   is the program still.
+1. launch() checks whatever it can before it changes anything.
+2. It blocks all signals. They stay blocked in the parent across execve(2), so pyinit takes the signals that come from
+   now on.
+3. It calls fork(2). The child waits for the parent's exec, which closes a pipe. Only then is it certain that pyinit
+   will forward, reap and drain. Then the child goes on with the signal mask that the program had.
+4. The parent becomes the C program, as the waiter. If that was not built, or if an option or a terminal needs Python,
+   the parent becomes an isolated Python. One word of its command line names its child.
+5. If the kernel can execute neither, the parent kills the child, which has done nothing. The parent undoes every
+   change, and is the program again.
 """
 
 import _signal
 import gc
-import os  # is there: site has imported it
+import os  # it costs nothing: site has already imported it
 import posix
 import sys
 
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
 
 SCRIPT = f"{__path__[0]}/bin/pyinit"
 ENXIO = 6  # <asm-generic/errno-base.h>
-THREAD_ENDS = 0.2  # seconds that the kernel may take to end a thread that has been joined
+THREAD_ENDS = 0.2  # seconds that the kernel may take to end a thread that Python has joined
 
-launched = 0  # the PID of the process that has launched itself
+launched = 0  # the PID of the child that goes on as the program
 
 
 def launch(given: "Mapping[str, object]", *, subreaper: bool) -> bool:
-    """See pyinit.launch(); `given` are its arguments that are options."""
+    """Do what pyinit.launch() promises. `given` are those of its arguments that are options."""
     words = option_words(given)
     options = checked(words)
     if launched == posix.getpid():
@@ -46,7 +47,7 @@ def launch(given: "Mapping[str, object]", *, subreaper: bool) -> bool:
     refuse_where_python_cannot_be_started()
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ()) & _signal.valid_signals()
     try:
-        # A handler of the program may run in here once more, and raise.
+        # A signal handler of the program may run in this call once more, and raise.
         _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
         fork_and_become(options, words)
     finally:
@@ -55,7 +56,7 @@ def launch(given: "Mapping[str, object]", *, subreaper: bool) -> bool:
 
 
 def option_words(given: "Mapping[str, Any]") -> list[str]:
-    """The arguments of launch() as words of a command line."""
+    """Return the arguments of launch() as words of a command line; TypeError."""
     words = []
     for name, value in given.items():
         option = f"--{name.replace('_', '-')}"
@@ -77,7 +78,7 @@ def option_words(given: "Mapping[str, Any]") -> list[str]:
 
 
 def checked(words: list[str]) -> Options:
-    """The options that `words` and the environment ask for; ValueError where they don't make sense."""
+    """Return the options in `words` and in the environment; ValueError if they make no sense."""
     if not words and not any(variable in os.environb for variable in VARIABLES):
         return Options()
     from ..run.options import check_status_fd, read
@@ -93,7 +94,10 @@ def checked(words: list[str]) -> Options:
 
 
 def refuse_what_a_fork_breaks() -> None:
-    """RuntimeError where there are threads, which a child does not have, or an event loop, which it would share."""
+    """Raise RuntimeError if there are other threads or an event loop.
+
+    A child does not have the threads, and would share the event loop.
+    """
     threads = other_threads()
     if "MainThread" in threads:
         raise RuntimeError("pyinit.launch() is for the main thread, before others are started")
@@ -105,7 +109,7 @@ def refuse_what_a_fork_breaks() -> None:
 
 
 def other_threads() -> list[str]:
-    """The names of the other threads of this process, of those that Python has not started too."""
+    """Return the names of the other threads of this process, also of threads that Python has not started."""
     if len(tasks()) == 1:
         return []
     import _thread
@@ -122,7 +126,7 @@ def other_threads() -> list[str]:
 
 
 def tasks() -> list[int]:
-    """The TIDs of this process; see proc_pid_task(5)."""
+    """Return the TIDs of this process; see proc_pid_task(5)."""
     try:
         return [int(name) for name in posix.listdir("/proc/self/task")]
     except OSError:  # no /proc
@@ -132,7 +136,7 @@ def tasks() -> list[int]:
 
 
 def refuse_where_python_cannot_be_started() -> None:
-    """RuntimeError where this process is no `python`, or where the script is no file, as in a zip file."""
+    """Raise RuntimeError if this process is no `python`, or the script is no file, such as in a zip archive."""
     is_python = sys.executable.rpartition("/")[2].startswith("python") and sys.orig_argv
     if not is_python or hasattr(sys, "frozen"):
         raise RuntimeError(f"pyinit.launch() needs a python command, which {sys.executable!r} is not")
@@ -143,15 +147,15 @@ def refuse_where_python_cannot_be_started() -> None:
 
 
 def isolated() -> list[str]:
-    """The words that start the script in an isolated interpreter."""
+    """Return the words that start the script in an isolated interpreter."""
     return [sys.executable, native.FLAGS, SCRIPT]
 
 
 def fork_and_become(options: Options, words: list[str]) -> None:
-    """Fork, become pyinit in the parent, and return in the child; OSError where that can't be done.
+    """Fork, become pyinit in the parent, and return in the child; OSError if that fails.
 
-    As much as possible is done before fork(2): after it every page that one of the two writes to is copied. Whoever is
-    the program then undoes it.
+    This does as much as possible before fork(2). After the fork the kernel copies every page that one of the two
+    processes writes to. The process that is the program afterwards undoes these changes.
     """
     global launched
     undo: list[tuple[Callable[..., object], *tuple[object, ...]]] = []
@@ -163,7 +167,7 @@ def fork_and_become(options: Options, words: list[str]) -> None:
     reader, writer = map(above_stderr, posix.pipe2(posix.O_CLOEXEC))
     undo.append((posix.close, reader))
     try:
-        if gc.isenabled():  # no finalizer of the program runs in the parent
+        if gc.isenabled():  # so that no finalizer of the program runs in the parent
             gc.disable()
             undo.append((gc.enable,))
         for timer in _signal.ITIMER_REAL, _signal.ITIMER_VIRTUAL, _signal.ITIMER_PROF:  # execve(2) keeps them
@@ -210,15 +214,16 @@ def become_pyinit(
     *,
     has_terminal: bool,
 ) -> "NoReturn":
-    """In the parent. OSError where that can't be done; `taken` are the signals that were sent on to the child."""
-    # Where SIGCHLD is ignored the kernel would reap in pyinit's stead, which reaps before it waits for one.
+    """Become pyinit in the parent; OSError if that fails. Add the signals that it takes from the queue to `taken`."""
+    # If SIGCHLD were ignored, the kernel would reap instead of pyinit. A SIGCHLD that this discards is no loss, because
+    # pyinit reaps before it waits for a signal.
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     if not has_terminal:
         posix.setpgid(child, child)
     if waiter:
         become_waiter(waiter, child)
-    # The child has got what the terminal has sent, if it was there by then. CPython ignores SIGPIPE and SIGXFSZ at its
-    # start, with which the kernel throws away those that are pending.
+    # Take the terminal's signals that are pending: if the child was not there when they came, it has not got them. Take
+    # SIGPIPE and SIGXFSZ too: CPython ignores them at its start, and then the kernel discards those that are pending.
     awaited = (FROM_TERMINAL if has_terminal else frozenset()) | {_signal.SIGPIPE, _signal.SIGXFSZ}
     while info := _signal.sigtimedwait(awaited, 0):
         taken.append(info)
@@ -230,26 +235,29 @@ def become_pyinit(
 
 
 def give_up(child: int, handler: "Callable[..., object] | int | None", taken: "list[_signal.struct_siginfo]") -> None:
-    """End the child, which has done nothing, and be the program again, to which nothing of that has happened."""
+    """End the child, which has done nothing, and restore the signals of the program, so that it can go on."""
     posix.kill(child, _signal.SIGKILL)
     posix.waitpid(child, 0)
-    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # throws away what is pending: the child's own
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # with this the kernel discards the pending SIGCHLD of the child
     try:
         if posix.waitid(posix.P_ALL, 0, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT):
             posix.kill(posix.getpid(), _signal.SIGCHLD)  # another child has ended
     except ChildProcessError:
         pass
-    if handler is not None:  # one that was not installed by Python
+    if handler is not None:  # None: somebody other than Python has installed it
         _signal.signal(_signal.SIGCHLD, handler)
     for info in taken:
         posix.kill(posix.getpid(), info.si_signo)
 
 
 def become_waiter(waiter: "native.Waiter", child: int) -> None:
-    """Become the C program, in /: somebody may want to unmount what the program was started in. Returns if it can't."""
+    """Become the C program, with / as its current directory. Return if that fails.
+
+    Somebody may want to unmount the directory that the program was started in.
+    """
     try:
         folder = above_stderr(posix.open(".", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC))
-    except OSError:  # it may not be searched
+    except OSError:  # this user may not search it
         waiter.become(child)
         return
     try:
@@ -261,7 +269,7 @@ def become_waiter(waiter: "native.Waiter", child: int) -> None:
 
 
 def above_stderr(fd: int) -> int:
-    """A descriptor in place of `fd`, if that has the number of a standard stream, which is closed then."""
+    """Return `fd`, or if it has the number of a standard stream, which must have been closed, a descriptor above 2."""
     if fd > 2:
         return fd
     import fcntl
@@ -272,7 +280,10 @@ def above_stderr(fd: int) -> int:
 
 
 def name_reader(parent: int) -> None:
-    """In the child: see command.names_of_reader()."""
+    """Put this process's PID into the variables that name their reader, in the child.
+
+    See run.command.names_of_reader().
+    """
     if b"LISTEN_PID" in os.environb or b"WATCHDOG_PID" in os.environb:
         from ..run.command import names_of_reader
 
@@ -284,11 +295,14 @@ def name_reader(parent: int) -> None:
 
 
 def has_controlling_terminal() -> bool:
-    """Whether there is one: then the child stays in this process's group, and pyinit takes part in job control."""
+    """Return whether there is a controlling terminal.
+
+    If there is one, the child stays in this process's group, and pyinit takes part in job control.
+    """
     try:
         posix.close(posix.open("/dev/tty", posix.O_RDWR | posix.O_NOCTTY | posix.O_CLOEXEC))
     except OSError as error:
-        if error.errno == ENXIO:  # certainly none
+        if error.errno == ENXIO:  # there is certainly none
             return False
     from ..run.command import controlling_terminal
 
@@ -299,7 +313,10 @@ def has_controlling_terminal() -> bool:
 
 
 def set_subreaper(value: int) -> None:
-    """See PR_SET_CHILD_SUBREAPER in prctl(2). RuntimeError where that can't be called."""
+    """Become a subreaper, or with 0 stop being one; see PR_SET_CHILD_SUBREAPER in prctl(2).
+
+    OSError. RuntimeError if this Python cannot call prctl(2).
+    """
     from ..base.syscalls import PR_SET_CHILD_SUBREAPER, prctl
 
     try:

@@ -1,53 +1,55 @@
 /* pyinit, the program: PID 1 from its first instruction to its last. Its three parts, in the order in which they run:
 
-   The entrance  starts the command of `pyinit [--] command...`. What takes more thought (an option, a terminal, an
-                 error) is Python's: the entrance becomes Python by execve(2), and has changed nothing.
+   The entrance  starts the command of `pyinit [--] command...`. If there is an option, a terminal or an error, the
+                 entrance becomes Python by execve(2). It has changed nothing then.
    The waiter    forwards signals, reaps, and keeps the command's status. It never becomes Python. Python becomes the
                  waiter (-DWAITER=1) when it has read options and started the command.
-   The adviser   is Python, a child of the waiter: it decides which processes a stop reaches, in which order, and until
-                 when. It may fail. Then the waiter ends the leftover processes itself, in finish().
+   The adviser   is Python, a child of the waiter. It decides which processes a stop reaches, in which order, and until
+                 when. If the adviser fails, the waiter ends the leftover processes itself, in finish().
 
-   It knows no policy: what to do with each signal is in struct orders. */
+   This program knows no policy: struct orders says what to do with each signal. */
 #include "syscalls.h"
 
 #ifndef WAITER
 #define WAITER 0
 #endif
 
-/* What to do with a signal that comes in: deliver SIGNAL to the command, unless it is 0. STOPS: it is a stop signal.
-   IF_SENT: only if a process has sent it. OR_TERM: SIGTERM, if the command ignores it, as bash does SIGQUIT. */
+/* What to do with a signal that comes in. SIGNAL: deliver this one to the command, unless it is 0. STOPS: it is a stop
+   signal. IF_SENT: deliver it only if a process has sent it. OR_TERM: if the command ignores it, deliver SIGTERM; bash
+   ignores SIGQUIT. */
 enum { SIGNAL = 0x7f, STOPS = 0x80, IF_SENT = 0x100, OR_TERM = 0x200 };
-/* PAUSES: there is no command; wait until a stop signal comes. BOUNDED: a stop signal starts a clock, which the adviser
-   keeps. */
+/* PAUSES: there is no command; wait until a stop signal comes. BOUNDED: a stop signal sets a deadline (-k), at which
+   the adviser kills everything. */
 enum { PAUSES = 1, BOUNDED = 2 };
 enum { SOON = 50, AGAIN = 1000, CANNOT_DIE = 2000, OVERDUE = 3000, PATIENCE = 10000 }; /* milliseconds */
-/* How a failed adviser exits: its package may be in an upgrade; it has said why the waiter has to do it alone. */
+/* The exit statuses of an adviser that fails. CANNOT_LOAD: its package may be in an upgrade, so try again.
+   HAS_SAID_WHY: the adviser has printed why the waiter has to do it alone. */
 enum { CANNOT_LOAD = 125, HAS_SAID_WHY = 124 };
 
-/* What Python tells the waiter; native/__init__.py writes it, with the same types in the same order. */
+/* Python's orders for the waiter. native/__init__.py writes them, with the same types in the same order. */
 static struct orders {
     int child;                   /* the command's process, which leads the process group of the same number; 0: none */
-    int pid_one;                 /* of the command's PID namespace, with -n: it gets the signals, and ends last; 1: this
-                                    process, and the command is the launcher's child; 0: without -n */
+    int pid_one;                 /* PID 1 of the command's PID namespace, with -n; it gets the signals, and ends last;
+                                    1: it is this process, and the command is the launcher's child; 0: without -n */
     int flags;
-    int grace;                   /* until SIGKILL, in tenths of a second, if there is no adviser */
-    int input;                   /* the descriptor of stdin, whose place the orders have taken; -1: it is closed */
+    int grace;                   /* tenths of a second until SIGKILL, if there is no adviser */
+    int input;                   /* the descriptor of stdin: the orders come as descriptor 0; -1: stdin is closed */
     unsigned short plan[65];     /* for each signal */
     unsigned char statuses[256]; /* the exit status for each status of the command */
-    char paths[1024];            /* the interpreter, or nothing: the script's first line names it; then the script */
+    char paths[1024];            /* the interpreter, or "" if the script's first line names it; then the script */
 } orders;
 
 static int group;                   /* the process group that the command was started in */
 static int status;                  /* the command's, in a shell's terms, once it has ended */
-static int stop;                    /* the stop signal that came last, as the command gets it, or 0 */
+static int stop;                    /* the last stop signal, as the command gets it, or 0 */
 static int adviser, advice = -1;    /* its PID, or 0; the wait status of one that has ended, or -1 */
-static long due, given_up, kill_at; /* when to start an adviser, to try no more, and -k: as now() has it; 0: never */
+static long due, given_up, kill_at; /* times of now(): start an adviser, stop trying, the deadline of -k; 0: never */
 static int argc;                    /* as in main() */
 static char **words, **environment; /* argv and envp */
 static const struct timespec TENTH = {0, 100000000};
 
-/* Become Python, with one word more about the process `pid`, which native/__init__.py reads; 0: without a word. Returns
-   if that cannot be. */
+/* Become Python. Return if that fails. The command line gets one word more, about the process `pid`, which
+   native/__init__.py reads. If `pid` is 0, there is no such word. */
 static void become_python(int pid, sigmask mask, int child)
 {
     sigmask numbers[] = {pid, mask, is_ignored(SIGPIPE), is_ignored(SIGXFSZ), child, group, stop};
@@ -63,7 +65,7 @@ static void become_python(int pid, sigmask mask, int child)
         python = interpreter_of(script, line, sizeof line);
     if (*python) {
         argv[count++] = python;
-        argv[count++] = "-ISXutf8"; /* isolate it */
+        argv[count++] = "-ISXutf8"; /* isolate the interpreter */
     }
     argv[count++] = script;
     if (pid)
@@ -74,7 +76,8 @@ static void become_python(int pid, sigmask mask, int child)
     execve(*python ? python : script, (char **)argv, environment);
 }
 
-/* Start the adviser, in a process group of its own. It dies with the waiter, and the OOM killer takes it first. */
+/* Start the adviser in a process group of its own. Return its PID, or 0 if fork(2) fails. The kernel kills it when the
+   waiter dies, and the OOM killer kills it before any other process. */
 static int start_adviser(void)
 {
     int fd, own = getpid(), pid = fork();
@@ -93,13 +96,13 @@ static int start_adviser(void)
     return adviser = pid > 0 ? pid : 0;
 }
 
-/* Reap what has ended. 0: others are left; -ECHILD: nobody. */
+/* Reap the children that have ended. Return 0 if others are left, and -ECHILD if there are none. */
 static int reap(void)
 {
     int pid, ended, deaths = 0;
 
     while ((pid = waitpid(-1, &ended, WNOHANG)) > 0) {
-        if (WIFSTOPPED(ended)) /* it is traced */
+        if (WIFSTOPPED(ended)) /* this child is traced */
             continue;
         if (pid == adviser) {
             adviser = 0;
@@ -110,7 +113,7 @@ static int reap(void)
         if (pid == orders.child) {
             orders.child = 0;
             status = WIFEXITED(ended) ? WEXITSTATUS(ended) : 128 + WTERMSIG(ended);
-            if (orders.pid_one > 1 && kill(orders.pid_one, SIGCHLD) < 0) /* it cannot see that */
+            if (orders.pid_one > 1 && kill(orders.pid_one, SIGCHLD) < 0) /* PID 1 cannot see this death itself */
                 _exit(orders.statuses[status]);
         } else if (pid == orders.pid_one) {
             if (!ended && !orders.child)
@@ -147,8 +150,9 @@ static int send_to_child(int pid)
     return 0;
 }
 
-/* Send a signal to the leftovers: as PID 1 to all, else to the children. Nobody gets a stop signal from here twice. 0:
-   nobody is known. */
+/* Send a signal to the leftover processes. Return 0 if none is known. As PID 1, send it to all processes, otherwise to
+   the children, or to the command's group if the children cannot be listed. No process gets a stop signal from here
+   twice. */
 static int send(int signum, int is_first)
 {
     int all = getpid() == 1 ? -1 : -group;
@@ -156,7 +160,7 @@ static int send(int signum, int is_first)
     sending = signum;
     if (all != -1 && each_child(send_to_child) == 0)
         return 1;
-    if (all != -1 && (!group || waitid(P_PGID, group, 0, WEXITED | WNOHANG | WNOWAIT) < 0)) /* it may be others' now */
+    if (all != -1 && (!group || waitid(P_PGID, group, 0, WEXITED | WNOHANG | WNOWAIT) < 0)) /* may be others' now */
         return 0;
     if (is_first || signum == SIGKILL) {
         kill(all, signum);
@@ -165,7 +169,8 @@ static int send(int signum, int is_first)
     return 1;
 }
 
-/* The last resort, if there is no adviser: the stop signal for the leftovers, the grace, SIGKILL. Then exit. */
+/* End the leftover processes as a last resort, if there is no adviser. Send them the stop signal, wait for the grace,
+   send SIGKILL. Then exit. */
 static void finish(void)
 {
     int signum = stop && stop != SIGINT ? stop : SIGTERM, is_first = 1; /* a shell's background jobs ignore SIGINT */
@@ -173,7 +178,7 @@ static void finish(void)
 
     if (!WIFEXITED(advice) || WEXITSTATUS(advice) != HAS_SAID_WHY)
         say("the adviser has failed: the leftover processes get the stop signal now, and SIGKILL after the grace");
-    close(0); /* for want of a descriptor, perhaps */
+    close(0); /* perhaps the adviser failed because there was no free descriptor */
     for (long end = (over > now() ? over : now()) + CANNOT_DIE; reap() != -ECHILD && now() < end; is_first = 0) {
         if (!send(now() >= over ? SIGKILL : signum, is_first))
             break;
@@ -216,7 +221,8 @@ static void act_on(const siginfo_t *info)
         kill(adviser, info->si_signo);
 }
 
-/* An adviser has ended, and not with 0: another one will start in a second, unless there is no hope. */
+/* Plan another adviser for one second later, because one has ended with a status other than 0. If that is useless,
+   end the leftover processes here. */
 static void replace_adviser(void)
 {
     long time = now();
@@ -235,12 +241,12 @@ __attribute__((noreturn)) static void wait_for_the_end(void)
     for (;;) {
         int left = reap(), got;
         if (left == -ECHILD && orders.child && orders.pid_one != 1)
-            _exit(CANNOT_LOAD); /* the kernel has reaped: somebody has made it ignore SIGCHLD */
+            _exit(CANNOT_LOAD); /* the kernel has reaped the command: somebody has made this process ignore SIGCHLD */
         if (!orders.child && !(orders.flags & PAUSES) && orders.pid_one <= 1) {
             if (adviser && each_child(is_leftover) == 0)
-                kill(adviser, SIGKILL); /* when it is reaped, nobody is left */
+                kill(adviser, SIGKILL); /* once it is reaped, no child is left */
             if (advice == 0 && left == 0)
-                send(SIGKILL, 0); /* who is there still cannot be seen, or cannot be killed */
+                send(SIGKILL, 0); /* the adviser could not see the remaining processes, or could not kill them */
             if (left == -ECHILD || advice == 0)
                 _exit(orders.statuses[status]);
             if (advice > 0)
@@ -251,7 +257,7 @@ __attribute__((noreturn)) static void wait_for_the_end(void)
         advice = -1;
         long time = now(), over = kill_at ? kill_at + (adviser ? OVERDUE : 0) : 0, next;
         if (over && time >= over)
-            finish(); /* nobody else keeps the clock */
+            finish(); /* no adviser has acted on this deadline */
         if (due && time >= due && !start_adviser() && !orders.child)
             finish();
         next = due && (!over || due < over) ? due : over;
@@ -266,7 +272,7 @@ __attribute__((noreturn)) static void wait_for_the_end(void)
     }
 }
 
-/* Python's orders come on stdin, whose place they have taken. */
+/* Read Python's orders, which come as descriptor 0, and put stdin back there. */
 static void take_orders(void)
 {
     for (int tries = 0; read(0, &orders, sizeof orders) <= 0; tries++)
@@ -277,7 +283,7 @@ static void take_orders(void)
         close(orders.input);
 }
 
-/* What Python would order for a command without options. The script is beside this program. */
+/* Give the orders that Python would give for a command without options. The script is beside this program. */
 static void give_default_orders(void)
 {
     char *end = put_own_path(orders.paths + 1, sizeof orders.paths - 10, environment);
@@ -295,7 +301,8 @@ static void give_default_orders(void)
         orders.statuses[code] = code;
 }
 
-/* Whether there is an option, a variable that holds one or names its reader, or, for all that is known, a terminal. */
+/* Return whether there is an option, a variable that holds options or names its reader, or perhaps a terminal. Only
+   ENXIO shows that there is no terminal. */
 static int needs_python(void)
 {
     static const char *const variables[] = {"PYINIT_OPTIONS=", "TINI_VERBOSITY=", "TINI_KILL_PROCESS_GROUP=",
@@ -313,7 +320,8 @@ static int needs_python(void)
     return fd != -ENXIO;
 }
 
-/* Start the command, or become Python with the same words: nothing has changed for it, but that signals are blocked. */
+/* Start the command and return, or become Python with the same words. For Python nothing has changed, except that all
+   signals are blocked. */
 static void enter(sigmask mask)
 {
     int go[2], ignored_sigchld, is_command = 0, descriptors = NONE;
@@ -321,7 +329,7 @@ static void enter(sigmask mask)
 
     if (!needs_python() && (descriptors = other_descriptors(0)) != FILES && pipe2(go, O_CLOEXEC) == 0) {
         if ((ignored_sigchld = is_ignored(SIGCHLD)))
-            set_disposition(SIGCHLD, SIG_DFL); /* or the kernel would reap, and drop the status */
+            set_disposition(SIGCHLD, SIG_DFL); /* otherwise the kernel would reap, and drop the status */
         orders.child = getpid() == 1 || prctl(PR_SET_CHILD_SUBREAPER, 1) == 0 ? fork() : -1;
         if (orders.child > 0) {
             chdir("/"); /* somebody may want to unmount the caller's directory */
@@ -338,9 +346,9 @@ static void enter(sigmask mask)
         if (is_command) {
             close(go[1]);
             setpgid(0, 0);
-            read(go[0], &byte, 1); /* until the waiter has left the caller's directory and descriptors */
+            read(go[0], &byte, 1); /* wait until the waiter has left the caller's directory and descriptors */
             set_mask(mask, 0);
-            exec_in_path(words + (words[1][0] == '-' ? 2 : 1), environment); /* returns if Python has to say why not */
+            exec_in_path(words + (words[1][0] == '-' ? 2 : 1), environment); /* if it returns, Python says why */
         }
     }
     become_python(getpid(), mask, is_command ? getpid() : 0);
@@ -358,7 +366,7 @@ int main(int count, char **argv)
     if (WAITER) {
         take_orders();
     } else {
-        int error = set_mask(ALL_SIGNALS, &mask); /* first of all: the kernel drops what PID 1 does not block */
+        int error = set_mask(ALL_SIGNALS, &mask); /* first: the kernel drops signals that PID 1 does not block */
         give_default_orders();
         if (error)
             become_python(0, 0, 0);

@@ -1,6 +1,6 @@
-/* What pyinit.c asks the kernel: system calls by their POSIX names, /proc, and what a C library would make of them.
-   Each call returns what the kernel returns: -errno if it fails. On x86-64 and arm64 there is no C library
-   (-DFREESTANDING); elsewhere there is one. See syscall(2). */
+/* The system calls of pyinit.c by their POSIX names, its readers of /proc, and its parts of a C library.
+   Each call returns what the kernel returns, which is -errno if it fails. On x86-64 and arm64 the program uses no C
+   library (-DFREESTANDING). On other machines it uses one. See syscall(2). */
 #define _GNU_SOURCE
 #include <elf.h>
 #include <errno.h>
@@ -131,7 +131,7 @@ static long call(long number, long a, long b, long c, long d, long e)
 #define waitpid(pid, status, options) CALL(__NR_wait4, pid, status, options, 0, 0)
 #define write(fd, buffer, size) CALL(__NR_write, fd, buffer, size, 0, 0)
 
-/* What the kernel takes where the C library's struct sigaction has another layout. */
+/* The struct that rt_sigaction(2) takes. The C library's struct sigaction has another layout. */
 struct kernel_sigaction {
     void (*handler)(int);
     unsigned long flags;
@@ -194,7 +194,7 @@ __asm__(".globl _start\n_start: mov x29, 0\n mov x30, 0\n mov x0, sp\n bl begin\
 
 /* ---- Text ---- */
 
-/* Milliseconds. */
+/* Return the time in milliseconds, by CLOCK_MONOTONIC. It is never 0. */
 static long now(void)
 {
     struct timespec time = {0, 0};
@@ -210,7 +210,7 @@ static int begins(const char *text, const char *with)
     return 1;
 }
 
-/* Append text, and a number, to what ends at `to`; return its new end. */
+/* Append text to the string that ends at `to`, and return its new end. put_number() appends a number. */
 static char *put(char *to, const char *text)
 {
     while ((*to = *text++))
@@ -227,7 +227,7 @@ static char *put_number(char *to, sigmask number)
     return to;
 }
 
-/* Write a line to stderr. It is lost if stderr cannot take it at once: nothing blocks PID 1. */
+/* Write a line to stderr. If stderr cannot take it at once, the line is lost, because nothing may block PID 1. */
 static void say(const char *what)
 {
     struct pollfd out = {2, POLLOUT, 0};
@@ -236,12 +236,12 @@ static void say(const char *what)
     struct timespec none = {0, 0};
 
     if (poll(&out, 1, 0) == 1 && out.revents & POLLOUT && write(2, line, end - line) < 0)
-        wait_for_signal(SIGNAL_BIT(SIGPIPE) | SIGNAL_BIT(SIGXFSZ), &info, &none); /* which nobody has sent */
+        wait_for_signal(SIGNAL_BIT(SIGPIPE) | SIGNAL_BIT(SIGXFSZ), &info, &none); /* drop the kernel's signal */
 }
 
 /* ---- /proc ---- */
 
-/* Whether /proc can be read, and is not another PID namespace's. */
+/* Return whether /proc can be read, and belongs to this PID namespace. */
 static int has_proc(void)
 {
     char text[20];
@@ -252,7 +252,8 @@ static int has_proc(void)
     return pid == (int)getpid();
 }
 
-/* Call `act` for each child, until it returns something true. -1: they cannot be listed. */
+/* Call `act` for each child until it returns something true, and return that. Return -1 if the children cannot be
+   listed. */
 static int each_child(int (*act)(int))
 {
     char text[512];
@@ -272,7 +273,7 @@ static int each_child(int (*act)(int))
     return size < 0 ? -1 : stopped;
 }
 
-/* A mask of /proc/PID/status, behind its name; see proc_pid_status(5). */
+/* Return the mask after `name` in the text of /proc/PID/status; see proc_pid_status(5). */
 static sigmask mask_in(const char *text, const char *name)
 {
     sigmask mask = 0;
@@ -284,7 +285,7 @@ static sigmask mask_in(const char *text, const char *name)
     return mask;
 }
 
-/* Whether a process ignores a signal, by SIG_IGN or because that is the default; see signal(7). */
+/* Return whether a process ignores a signal, by SIG_IGN or because that is the default; see signal(7). */
 static int ignores(int pid, int signum)
 {
     static const sigmask by_default =
@@ -303,8 +304,8 @@ static int ignores(int pid, int signum)
 
 enum { NONE, OTHERS, FILES };
 
-/* Which descriptors above 2 are open. FILES: one is a file's, which may carry a POSIX lock, or nobody knows. Or, if
-   `keep` is not 0, close all but these two. */
+/* Return which descriptors above 2 are open. FILES: one is open for a file, which may have a POSIX lock, or they cannot
+   be listed. If `keep` is not 0, close all except these two instead. */
 static int other_descriptors(const int *keep)
 {
     char entries[1024] __attribute__((aligned(8))), first;
@@ -330,7 +331,7 @@ static int other_descriptors(const int *keep)
     return found;
 }
 
-/* Write the path of this program, through symbolic links; return its end, 0 if it does not fit in `size`. */
+/* Write the path of this program, with symbolic links resolved. Return its end, or 0 if it does not fit in `size`. */
 static char *put_own_path(char *to, int size, char **environment)
 {
     unsigned long *auxiliary = (unsigned long *)environment; /* see getauxval(3) */
@@ -341,7 +342,7 @@ static char *put_own_path(char *to, int size, char **environment)
         return got < size ? to + got : 0;
     while (*auxiliary++);
     for (; *auxiliary; auxiliary += 2)
-        if (*auxiliary == AT_EXECFN) /* as execve(2) was given it */
+        if (*auxiliary == AT_EXECFN) /* the path that execve(2) was given */
             name = (const char *)auxiliary[1];
     for (got = 0; name[got]; got++)
         if (got == size)
@@ -349,7 +350,7 @@ static char *put_own_path(char *to, int size, char **environment)
     return put(to, name);
 }
 
-/* Replace a path of at most `size` characters by what its symbolic links lead to. */
+/* Replace a path of at most `size` characters by the path to which its symbolic links lead. */
 static void follow_links(char *path, int size)
 {
     char link[256], *name;
@@ -368,8 +369,9 @@ static void follow_links(char *path, int size)
     }
 }
 
-/* The interpreter that pip has written into the first line of a script, through symbolic links: out of a venv, whose
-   settings take CPython 2 ms to read. "": the kernel has to find it, as by pip's /bin/sh for a long path, or env(1). */
+/* Return the interpreter that pip has written into the first line of a script, with symbolic links resolved. They lead
+   out of a venv, whose settings take CPython 2 ms to read. Return "" if the kernel has to find the interpreter, such as
+   by /bin/sh, which pip uses for a long path, or by env(1). */
 static char *interpreter_of(const char *script, char *line, int size)
 {
     int fd = open(script, O_RDONLY | O_CLOEXEC), got = fd < 0 ? 0 : read(fd, line, size - 1);
@@ -388,7 +390,7 @@ static char *interpreter_of(const char *script, char *line, int size)
     return line + 2;
 }
 
-/* As execvpe(3), but a script without #! is not started by /bin/sh. */
+/* Execute a command as execvpe(3) does, except that /bin/sh does not run a script without #!. Return if that fails. */
 static void exec_in_path(char **argv, char **environment)
 {
     const char *path = "/bin:/usr/bin", *name = *argv;
