@@ -1,6 +1,6 @@
 """pyinit: a tiny init for containers.
 
-As a command, `pyinit -- command`; in a Python program, launch().
+As a command it is `pyinit -- command`. In a Python program it is launch().
 """
 
 TYPE_CHECKING = False
@@ -27,36 +27,42 @@ def launch(
     verbose: int = 0,
     json_status_fd: "int | None" = None,
 ) -> bool:
-    """Where this process is PID 1, go on as a child of pyinit, which is PID 1 from here on.
+    """Go on as a child of pyinit, which is PID 1 from here on, if this process is PID 1.
 
-    To be the first statement of a program that a container starts without an init:
+    Make it the first statement of a program that a container starts without an init:
 
         import pyinit
         pyinit.launch()
 
-    The process forks. The child returns, and goes on as after any fork(2); the parent becomes pyinit by execve(2): it
-    forwards signals to the child, adopts and reaps, and exits with the child's status, as `pyinit -- command` does.
-    Where this process is not PID 1 nothing happens, so the same program runs anywhere. With `subreaper` it happens
-    wherever the process runs; see PR_SET_CHILD_SUBREAPER in prctl(2).
+    The process calls fork(2). The child returns from launch() and goes on as after any fork. The parent becomes pyinit
+    by execve(2). pyinit forwards signals to the child, adopts and reaps orphans, and exits with the child's status.
+    `pyinit -- command` does the same.
 
-    The other arguments are options of the command pyinit, told more of by `pyinit --help`; those in PYINIT_OPTIONS
-    count too, where an argument does not say otherwise.
+    If the process is not PID 1, as on a laptop, launch() does nothing. With `subreaper` it forks in any process, and
+    pyinit becomes a subreaper; see PR_SET_CHILD_SUBREAPER in prctl(2).
 
-    scope           whom signals are forwarded to: "child" (the default), "group" or "all"
-    rewrite         {"TERM": "QUIT", "HUP": 0}: forward the second for the first, a number or a name; 0: none
-    remap_exit      (143,): exit 0 where the program exits with one of these
-    grace           seconds until what the program has left is killed; 5, without a stop signal
-    kill_after      seconds from SIGTERM, SIGINT or SIGQUIT until everything is killed
-    wait_all        wait for what the program has left to end by itself
-    parent_death_signal  "TERM": the signal to get when the parent dies
-    warn_on_reap    one warning for each orphan reaped
-    verbose         1: say on stderr what it does; 2: every signal and reap
-    json_status_fd  write {"child-pid": N} and {"exit-code": N} to this descriptor, which the program keeps too
+    The other arguments are options of the command pyinit; `pyinit --help` explains them. launch() reads the options in
+    PYINIT_OPTIONS too. An argument takes precedence over them.
 
-    Returns True in the child that launch() has made, and does nothing there when it is called again; False elsewhere.
-    Raises ValueError where an option makes no sense, PYINIT_OPTIONS included, wherever it runs; RuntimeError where it
-    would fork and threads or an event loop run already, or where this is no `python` that could be started again;
-    OSError where fork(2) or execve(2) fails. Nothing has changed then.
+    scope           the receivers of forwarded signals: "child" (the default), "group" or "all"
+    rewrite         {"TERM": "QUIT", "HUP": 0}: forward the second instead of the first (number or name; 0: none)
+    remap_exit      (143,): exit 0 if the program exits with one of these
+    grace           seconds to wait before killing what the program leaves behind
+                    (default 5; after a stop signal there is no limit unless this is given)
+    kill_after      seconds from SIGTERM, SIGINT or SIGQUIT to killing everything
+    wait_all        wait until leftover processes have ended by themselves
+    parent_death_signal  "TERM": the signal that pyinit gets when its parent dies
+    warn_on_reap    write one warning for each orphan that pyinit reaps
+    verbose         1: say on stderr what pyinit does; 2: every signal and reap
+    json_status_fd  write {"child-pid": N} and {"exit-code": N} to this descriptor; the program keeps it too
+
+    Returns True in the child that launch() has made. A second call in that child does nothing and returns True.
+    Returns False in any other process.
+
+    Raises ValueError if an option makes no sense, also in PYINIT_OPTIONS, and also if the process is not PID 1.
+    Raises RuntimeError if it would fork, but threads or an event loop run already.
+    Raises RuntimeError if it would fork, but this process is no `python` that could be started again.
+    Raises OSError if fork(2) or execve(2) fails. After an exception nothing has changed.
     """
     options = {name: value for name, value in locals().items() if name != "subreaper"}
     import sys

@@ -1,4 +1,4 @@
-"""`python -m pyinit`: starts the script anew, in an isolated interpreter."""
+"""`python -m pyinit`: it starts the script anew, in an isolated interpreter."""
 
 import posix
 import sys
