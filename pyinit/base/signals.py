@@ -18,7 +18,7 @@ def signal_number(word: str) -> int:
     if word.isascii() and word.isdigit():
         if len(word) < 9 and int(word) in _signal.valid_signals():
             return int(word)
-        raise ValueError(f"the numbers of signals are 1 to {_signal.SIGRTMAX}, but for two that the C library keeps")
+        raise ValueError(f"the numbers of signals are 1 to {_signal.SIGRTMAX}, except two that the C library keeps")
     name = word.upper().removeprefix("SIG")
     base, sign, offset = name.partition("+" if "+" in name else "-")
     number = getattr(_signal, f"SIG{base}", None) if base.isalnum() else None

@@ -122,7 +122,7 @@ def _forwarding(init: Member, main: Member, group: dict[int, Member], signum: in
     group = {pid: member for pid, member in group.items() if not member.is_adviser}
     outgoing = rewritten(init, signum) if own is None else own.options.forwarded(signum)
     if not outgoing:
-        text = f"PID 1, {init.name}, is told to drop {name}"
+        text = f"PID 1, {init.name}, drops {name}, as its options say"
         return [Finding("no-stop", text, "another STOPSIGNAL, or without that rewriting", pids(init))]
     if main.is_stopped:
         return [_stopped(main, name)]
@@ -138,8 +138,8 @@ def _forwarding(init: Member, main: Member, group: dict[int, Member], signum: in
         return found + _told_by_pyinit(init, own, main, group, outgoing)
     left = [member for member in children(main, group) if not member.is_zombie]
     if tells_its_child(init) and is_shell(main) and does == ENDS and left:
-        text = f"PID 1, {init.name}, tells the shell alone: it dies of {name}, and SIGKILL ends {who(left)}"
-        advice = "`exec` in the script, or pyinit, which tells what the shell leaves behind"
+        text = f"PID 1, {init.name}, signals the shell alone: it dies of {name}, and SIGKILL ends {who(left)}"
+        advice = "`exec` in the script, or pyinit, which signals the processes that the shell leaves behind"
         found.append(Finding("untold", text, advice, pids(main, *left)))
     return found
 
@@ -167,12 +167,12 @@ def _told_by_pyinit(init: Member, own: Init, main: Member, group: dict[int, Memb
         return [*found, Finding("no-stop", text, "TERM, INT and QUIT are, and what -r makes of one", pids(init), False)]
     if options.scope != "child":
         whom = "all at once" if options.scope == "all" else f"the process group of PID {main.pid} at once"
-        return [*found, Finding("order", f"PID 1, pyinit, tells {whom}", "", pids(main), False)]
+        return [*found, Finding("order", f"PID 1, pyinit, signals {whom}", "", pids(main), False)]
     order = rounds(init, None if is_draining else main, group, outgoing)
     shown = ", then ".join(who(some) for some in order[:MOST_NAMED]) + (", ..." if len(order) > MOST_NAMED else "")
     told = pids(*(member for some in order for member in some))
     bound = f"; SIGKILL {options.kill_after:g} s after the signal" if options.kill_after is not None else ""
-    found.append(Finding("order", f"PID 1, pyinit, tells {shown or 'nobody'}{bound}", "", told, False))
+    found.append(Finding("order", f"PID 1, pyinit, signals {shown or 'nobody'}{bound}", "", told, False))
     after = [member for some in order[0 if is_draining else 1 :] for member in some]
     deaf = [member for member in after if IGNORED == effect(member, outgoing) == effect(member, signal.SIGTERM)]
     if deaf and options.kill_after is None and len(order) < MOST_ROUNDS:

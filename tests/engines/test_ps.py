@@ -79,7 +79,7 @@ def test_it_looks_from_inside(docker: Docker, run: Run, pyinit: str) -> None:
     (shell,), (sleep,) = (
         re.findall(rf"^(\d+) .* {words}$", text, re.MULTILINE) for words in (" sh -c .*", "sleep 1000")
     )
-    assert f"PID 1, pyinit, tells {shell} (sh), then {sleep} (sleep)" in text
+    assert f"PID 1, pyinit, signals {shell} (sh), then {sleep} (sleep)" in text
 
 
 def test_a_container_of_podman_is_found_by_its_name(
