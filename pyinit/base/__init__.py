@@ -28,6 +28,10 @@ KEYBOARD_STOPS = frozenset({_signal.SIGINT, _signal.SIGQUIT})  # Ctrl-C and Ctrl
 # The signals that a terminal sends to a whole process group. SIGCONT is not here: a wait status shows whether it came.
 FROM_TERMINAL = SUSPEND_SIGNALS | KEYBOARD_STOPS | {_signal.SIGHUP, _signal.SIGWINCH}
 
+# The bits of an order, as in pyinit.c. SIGNAL: deliver this one, unless it is 0. STOPS: it is a stop signal. IF_SENT:
+# only if a process has sent it. OR_TERM: deliver SIGTERM if the command ignores it.
+SIGNAL, STOPS, IF_SENT, OR_TERM = 0x7F, 0x80, 0x100, 0x200
+
 AS_IT_IS: "Mapping[int, int]" = {}  # no signal is rewritten
 
 
@@ -80,3 +84,19 @@ class Options:
         code = posix.waitstatus_to_exitcode(wait_status)
         status = code if code >= 0 else 128 - code
         return 0 if status in self.remapped else status
+
+
+def orders(options: Options) -> list[int]:
+    """Return for each signal, by its number, what to do if it comes in: the signal to deliver, 0 for none, and bits.
+
+    The loop in Python, the adviser and the C program look a signal up here. With --pause there is nobody to deliver to.
+    """
+    found = [0]
+    for signum in range(1, _signal.NSIG):
+        order = outgoing = options.forwarded(signum) or 0
+        if options.stops(signum):
+            order |= STOPS | (OR_TERM if outgoing not in NEVER_REPLACED else 0)
+        if options.pause and not (signum in ENDS_PAUSE and order & STOPS):
+            order = 0
+        found.append(order | (IF_SENT if signum == _signal.SIGCHLD else 0))
+    return found

@@ -7,7 +7,7 @@ group.
 import _signal
 import posix
 
-from ..base import NEVER_REPLACED, log
+from ..base import log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Targets:
         This is only for the scope child, because no other process gets the signal then. The leftover processes get
         `signum` in the drain. SIGINT is not replaced, because background jobs have reason to ignore it.
         """
-        if self.scope == "child" and signum not in NEVER_REPLACED:
+        if self.scope == "child":
             try:
                 from .proc import process
             except Exception:  # the package has been removed meanwhile

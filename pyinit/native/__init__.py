@@ -10,7 +10,7 @@ import _signal
 import posix
 import sys
 
-from ..base import ENDS_PAUSE, GRACE, NEVER_REPLACED
+from ..base import GRACE, OR_TERM, STOPS, orders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 WAITER = f"{__path__[0]}/waiter"
 WORD = "--told="
 FLAGS = "-ISXutf8"  # isolate the interpreter, and take any file name; the same as in pyinit.c and the script's line 1
-# Bits of `flags` in `struct orders` of pyinit.c. Then bits of its `plan`, which also holds the number of a signal.
+# The `flags` of `struct orders` of pyinit.c; its `plan` is what base.orders() returns.
 PAUSES, BOUNDED = 1, 2
-STOPS, IF_SENT, OR_TERM = 0x80, 0x100, 0x200
 SIGNALS = 65  # number 0 counts too
 LONGEST_GRACE = 10**9  # tenths of a second
 MOST_PATHS = 1024  # bytes
@@ -103,19 +102,6 @@ def serves(options: "Options") -> bool:
     )
 
 
-def plan(options: "Options") -> list[int]:
-    """Return what the C program has to do with each signal. Init.act_on() does the same."""
-    found = [0]
-    for signum in range(1, _signal.NSIG):
-        order = outgoing = options.forwarded(signum) or 0
-        if options.stops(signum):
-            order |= STOPS | (OR_TERM if outgoing not in NEVER_REPLACED else 0)
-        if options.pause and not (signum in ENDS_PAUSE and order & STOPS):
-            order = 0
-        found.append(order | (IF_SENT if signum == _signal.SIGCHLD else 0))
-    return found
-
-
 class Waiter:
     """The C program that this process may become, prepared as far as possible before there is a command.
 
@@ -131,17 +117,17 @@ class Waiter:
     def __init__(self, options: "Options", words: list[str], script: str, pid_one: int = 0) -> None:
         self.words = ["pyinit", *words]
         self.pid_one = pid_one
-        orders = plan(options)
+        plan = orders(options)
         if pid_one > 1:
-            orders = [order & ~(STOPS | OR_TERM) for order in orders]
+            plan = [order & ~(STOPS | OR_TERM) for order in plan]
         self.flags = (PAUSES if options.pause else 0) | (BOUNDED if options.kill_after is not None else 0)
         self.grace = next(bound for bound in (options.kill_after, options.grace, GRACE) if bound is not None)
         # Encode the paths as the file system does. In a program that launches itself, that is the locale's encoding.
         python = getattr(sys, "_base_executable", sys.executable)  # it starts faster than the python of a venv
         paths = f"{python}\0{script}\0".encode(sys.getfilesystemencoding(), "surrogateescape")
         statuses = bytes(0 if status in options.remapped else status for status in range(256))
-        self.tail = b"".join([_packed(2, orders), statuses, paths])
-        self.is_possible = script[:1] == "/" and len(paths) <= MOST_PATHS and len(orders) == SIGNALS and exists(WAITER)
+        self.tail = b"".join([_packed(2, plan), statuses, paths])
+        self.is_possible = script[:1] == "/" and len(paths) <= MOST_PATHS and len(plan) == SIGNALS and exists(WAITER)
 
     def become(self, child: int) -> None:
         """Become the C program for a command that runs as `child`, or 0 for --pause. Return if that is not possible."""

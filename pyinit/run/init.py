@@ -8,7 +8,7 @@ import _signal
 import posix
 from time import monotonic, sleep
 
-from ..base import ENDS_PAUSE, GRACE, SUSPEND_SIGNALS, log
+from ..base import GRACE, IF_SENT, OR_TERM, SIGNAL, STOPS, SUSPEND_SIGNALS, log, orders
 from ..base.wait import RETRY_AFTER, close_inherited, wait_for_signal
 from .command import Inherited, MainChild, close_status_fd, exec_command, restore_locale, start
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..native import Told
     from ..tty import Job
 
-SIGCHLD, SIGCONT = _signal.SIGCHLD, _signal.SIGCONT
+SIGCONT = _signal.SIGCONT
 
 
 def run(options: "Options", inherited: Inherited, launched: "Told | None" = None) -> "NoReturn":
@@ -49,6 +49,7 @@ class Init:
     def __init__(self, options: "Options", inherited: Inherited) -> None:
         self.early: list[_signal.struct_siginfo] = []  # signals that came before there was a main child
         self.options, self.inherited = options, inherited
+        self.orders = orders(options)
         self.child = MainChild()
         self.pauses = options.pause
         self.status_fd = options.status_fd
@@ -186,48 +187,46 @@ class Init:
                 self.targets.kill_descendants()
             return
         signum = siginfo.si_signo
-        if signum == SIGCHLD and siginfo.si_code > 0:
+        order = self.orders[signum]
+        if order & IF_SENT and siginfo.si_code > 0:
             return
         group_got_it = self.job is not None and self.job.group_got_it(siginfo)
         if self.child.pid:
-            self.forward(siginfo, group_got_it=group_got_it)
-        elif self.pauses:
-            if signum in ENDS_PAUSE and self.options.stops(signum):
-                self.pauses = False
-                self.ask_to_stop(signum)
-        elif self.options.stops(signum):
-            self.ask_to_stop(signum)
-        elif (outgoing := self.options.forwarded(signum)) and not group_got_it:
-            self.targets.signal_descendants(outgoing)
+            self.forward(siginfo, order, group_got_it=group_got_it)
+        elif order & STOPS:
+            self.pauses = False
+            self.ask_to_stop(order & SIGNAL)
+        elif order & SIGNAL and not group_got_it:
+            self.targets.signal_descendants(order & SIGNAL)
         if self.job is not None and signum in SUSPEND_SIGNALS:
             self.job.got_stop_signal(signum)
 
-    def forward(self, siginfo: "_signal.struct_siginfo", *, group_got_it: bool) -> None:
-        """Forward a signal as the options say, unless the main child has already got it."""
+    def forward(self, siginfo: "_signal.struct_siginfo", order: int, *, group_got_it: bool) -> None:
+        """Forward a signal as its order says, unless the main child has already got it."""
         signum = siginfo.si_signo
-        outgoing = None if group_got_it else self.options.forwarded(signum)
+        outgoing = 0 if group_got_it else order & SIGNAL
         if signum == SIGCONT and self.job is not None:
             stops = self.job.stops
             self.reaper.reap()  # to know whether the main child is stopped
             if self.job.stops > stops:  # pyinit has stopped after the main child, and another SIGCONT has come since
                 return
             if not self.job.got_sigcont():
-                outgoing = None
+                outgoing = 0
         if log.level >= log.DEBUG:
             from ..base.signals import signal_name
 
             log.debug(f"{signal_name(signum)} came in; forwarded: {signal_name(outgoing) if outgoing else 'nothing'}")
         if outgoing and self.child.pid:
-            if self.options.stops(signum):
-                self.ask_to_stop(signum)
-                if siginfo.si_code <= 0:
+            if order & STOPS:
+                self.ask_to_stop(outgoing)
+                if order & OR_TERM and siginfo.si_code <= 0:
                     outgoing = self.targets.signal_it_heeds(outgoing)
             self.targets.signal(outgoing)
 
     def ask_to_stop(self, signum: int) -> None:
-        """Note that the stop signal `signum` has come in. If there is a main child, the caller forwards it."""
+        """Note that a stop signal has come in, which is `signum` for the command. The caller forwards it."""
         self.targets.stop_comes()
-        self.stop.ask(self.options.forwarded(signum) or signum, monotonic())
+        self.stop.ask(signum, monotonic())
 
     def continue_child(self) -> None:
         """Continue the main child, which has not got SIGCONT."""
@@ -293,13 +292,12 @@ class Init:
     def forward_next(self) -> None:
         """Wait up to 1 second for a signal, and forward it to the main child."""
         siginfo = self.next_signal(monotonic() + 1)
-        if siginfo is None or (siginfo.si_signo == SIGCHLD and siginfo.si_code > 0):
+        order = 0 if siginfo is None else self.orders[siginfo.si_signo]
+        if siginfo is None or (order & IF_SENT and siginfo.si_code > 0):
             return
-        if self.child.pid:
-            outgoing = self.options.forwarded(siginfo.si_signo)
-            if outgoing:
-                posix.kill(self.child.pid, outgoing)
-        elif siginfo.si_signo in ENDS_PAUSE:
+        if self.child.pid and order & SIGNAL:
+            posix.kill(self.child.pid, order & SIGNAL)
+        elif order & STOPS:
             self.pauses = False
 
     def simple_reap(self) -> bool:

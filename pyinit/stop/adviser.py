@@ -10,7 +10,7 @@ import _signal
 import posix
 from time import monotonic
 
-from ..base import log
+from ..base import SIGNAL, STOPS, log, orders
 from ..base.wait import wait_for_signal
 from ..family import Targets, proc, send
 from ..run.command import MainChild
@@ -46,7 +46,7 @@ class Adviser:
     """
 
     def __init__(self, options: "Options", told: "Told") -> None:
-        self.options = options
+        self.orders = orders(options)
         self.childless = False
         self.reaped = 0
         self.names: dict[int, str] = {}
@@ -94,10 +94,9 @@ class Adviser:
         elif siginfo.si_signo == _signal.SIGCHLD:
             self.reaped += 1
             self.look_at_command()
-        elif self.options.stops(siginfo.si_signo):
-            self.stop.ask(self.options.forwarded(siginfo.si_signo) or siginfo.si_signo, monotonic())
+        elif (order := self.orders[siginfo.si_signo]) & STOPS:
+            self.stop.ask(order & SIGNAL, monotonic())
         else:  # the C program sends it only after the command's end, and the SIGCHLD for that may still be pending
             self.look_at_command()
-            outgoing = self.options.forwarded(siginfo.si_signo)
-            if outgoing and not self.child.pid:
-                send.signal_descendants((outgoing,))
+            if order & SIGNAL and not self.child.pid:
+                send.signal_descendants((order & SIGNAL,))

@@ -6,30 +6,30 @@ from typing import Any
 
 import pytest
 
-from pyinit.base import Options
-from pyinit.native import IF_SENT, OR_TERM, STOPS, Told, plan, serves, told
+from pyinit.base import IF_SENT, OR_TERM, STOPS, Options, orders
+from pyinit.native import Told, serves, told
 
 HUP, INT, QUIT, TERM, CHLD = signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD
 
 
 def test_every_signal_is_delivered_as_it_is_and_stop_signals_are_remembered() -> None:
-    orders = plan(Options())
-    assert len(orders) == signal.NSIG
+    plan = orders(Options())
+    assert len(plan) == signal.NSIG
     stops: dict[int, int] = {TERM: TERM | STOPS, INT: INT | STOPS, QUIT: QUIT | STOPS | OR_TERM, CHLD: CHLD | IF_SENT}
-    assert orders == [stops.get(number, number) for number in range(signal.NSIG)]
+    assert plan == [stops.get(number, number) for number in range(signal.NSIG)]
 
 
 def test_what_is_rewritten_is_delivered_so_and_what_is_dropped_is_not() -> None:
-    orders = plan(Options(rewrites={HUP: TERM, TERM: QUIT, INT: 0}))
-    assert orders[HUP] == TERM | STOPS
-    assert orders[TERM] == QUIT | STOPS | OR_TERM, "a shell may ignore SIGQUIT"
-    assert orders[INT] == 0
+    plan = orders(Options(rewrites={HUP: TERM, TERM: QUIT, INT: 0}))
+    assert plan[HUP] == TERM | STOPS
+    assert plan[TERM] == QUIT | STOPS | OR_TERM, "a shell may ignore SIGQUIT"
+    assert plan[INT] == 0
 
 
 def test_a_pause_ends_by_sigterm_and_sigint_alone() -> None:
-    orders = plan(Options(pause=True))
-    assert {number for number in range(65) if orders[number] & ~IF_SENT} == {TERM, INT}
-    assert plan(Options(pause=True, rewrites={TERM: 0}))[TERM] == 0
+    plan = orders(Options(pause=True))
+    assert {number for number in range(65) if plan[number] & ~IF_SENT} == {TERM, INT}
+    assert orders(Options(pause=True, rewrites={TERM: 0}))[TERM] == 0
 
 
 @pytest.mark.parametrize(
