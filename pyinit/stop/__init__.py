@@ -4,7 +4,7 @@ This is how pyinit stops, in the words of pyinit(1):
 
  1. When the command has ended, pyinit sends the leftover processes the last stop signal that it has forwarded, or
     SIGTERM if there was none, if that was SIGINT, or if the process ignores it.
- 2. pyinit sends it to each process once.
+ 2. pyinit sends it to each process once, except to one that ignores it and does not block it.
  3. If a leftover process descends from another one that does not ignore the signal, pyinit signals the ancestor first,
     and the descendant if it is still there when the ancestor has ended.
  4. If a process reads its stdin from a pipe that was made inside, the kernel gives it end of file when the pipe's
