@@ -1,6 +1,6 @@
 """The order of the stop signal: which processes get it next.
 
-These are pure functions of what was read from /proc.
+Nothing here makes a system call or reads a clock. Drain.step() is a function of a look at /proc and of the time.
 
 pyinit sends the stop signal to each process once. If an ancestor of a process will end, pyinit signals the ancestor
 first. An ancestor that manages its processes signals them itself, and pyinit must not do it behind its back. Any other
@@ -15,13 +15,20 @@ leftover processes, that is not deaf. If there is none, the process is its own g
 birth; see Process.birth.
 """
 
+import _signal
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
+    from ..family import Targets
     from ..family.proc import Process
+    from . import Stop
+    from .drain import Look
 
     Birth = tuple[int, int]
+
+LOOK_AGAIN = 1.0  # seconds between two looks at /proc; also what a reader gets after its last writer has ended
 
 
 def was_signalled(process: "Process", scope: str, group: int, signum: int, when: "Birth") -> bool:
@@ -141,3 +148,126 @@ def descendants(ancestor: int, everyone: "Mapping[int, Process]") -> "list[Proce
     while more := {pid for pid, process in everyone.items() if process.parent in family} - family:
         family |= more
     return [process for pid, process in everyone.items() if pid in family]
+
+
+class Drain:
+    """The leftover processes, and which of them pyinit has signalled: it signals each process once.
+
+    The sets name a process by its birth; see Process.birth.
+    """
+
+    def __init__(self, stop: "Stop", targets: "Targets") -> None:
+        self.stop, self.targets = stop, targets
+        self.signum = stop.drain_signal()
+        self.called = False  # whether the last call has been made
+        self.seems_over = False  # whether more time would end no process that the last look has shown
+        self.seen: set[Birth] = set()
+        self.signalled: set[Birth] = set()
+        self.ignored: set[Birth] = set()  # those that were deaf to it when first seen, or in their turn
+        self.blocked: set[Birth] = set()  # those that ignored and blocked it when they got it
+        self.ended_input: dict[int, float] = {}  # PIDs of readers whose pipe has no writer, and since when
+
+    def is_last_call(self, now: float) -> bool:
+        """Return whether it is time to signal every process that has not been signalled."""
+        last_call = self.stop.last_call()
+        return last_call is not None and now >= last_call and not self.called
+
+    def step(self, look: "Look", now: float) -> "list[tuple[int, list[int]]]":
+        """Return what to do after a `look`: signals, each with the PIDs that get it, in this order.
+
+        `now` is a time of monotonic(3), in seconds. At the last call every process gets the stop signal that has not
+        got it. If the sender of the stop signal sets the deadline, the drain goes on after the grace. If two looks show
+        then that every process is deaf or stopped, the time is over. One look can miss a process that loses its parent.
+        """
+        is_last = self.is_last_call(now)
+        self.called = self.called or is_last
+        late = now >= self.stop.grace_over
+        fresh = self.meet(look.left.values())
+        aloof = self.deaf(look, late=late)
+        if late:  # unshare(1) is such a process: it blocks SIGTERM as long as its child lives
+            aloof |= {process.birth for process in look.left.values() if self.holds_off(look, process)}
+        actions = self.signals(look.left.values() if is_last else self.whose_turn(look, aloof, now))
+        seemed_over, self.seems_over = self.seems_over, late and self.is_over(look)
+        if seemed_over and self.seems_over:
+            self.stop.expire()
+        return [*actions, (_signal.SIGCONT, fresh)]
+
+    def meet(self, left: "Iterable[Process]") -> list[int]:
+        """Return the PIDs of the processes that are new.
+
+        Remember which of them ignore the signal, and which have got the stop signal that pyinit forwarded. A look can
+        miss a process, so some are new at a later look.
+        """
+        fresh = [process for process in left if process.birth not in self.seen]
+        when = self.targets.newest_signalled
+        for process in fresh:
+            self.seen.add(process.birth)
+            if process.is_deaf_to(self.signum_for(process)):
+                self.ignored.add(process.birth)
+            if when is not None and was_signalled(
+                process, self.targets.scope, self.targets.child.group, self.stop.signum, when
+            ):
+                self.signalled.add(process.birth)
+        return [process.pid for process in fresh]
+
+    def deaf(self, look: "Look", *, late: bool) -> "set[Birth]":
+        """Return the births of the processes that do not heed the signal, as far as this can be known.
+
+        If it is `late`, processes that got the signal in vain are among them.
+        """
+        return {
+            process.birth
+            for process in look.left.values()
+            if (process.birth in self.ignored and process.ignores(self.signum_for(process)))
+            or (late and self.is_out_of_reach(look, process))
+        }
+
+    def signals(self, due: "Iterable[Process]") -> "list[tuple[int, list[int]]]":
+        """Return the stop signals for the `due` processes, except for those that are deaf to it or have got it."""
+        found: dict[int, list[int]] = {}
+        for process in due:
+            signum = self.signum_for(process)
+            if process.is_deaf_to(signum):
+                self.ignored.add(process.birth)
+            elif process.birth not in self.signalled:
+                self.signalled.add(process.birth)
+                if process.ignores(signum):
+                    self.blocked.add(process.birth)
+                found.setdefault(signum, []).append(process.pid)
+        return list(found.items())
+
+    def signum_for(self, process: "Process") -> int:
+        """Return the stop signal for `process`: SIGTERM if it ignores the drain's own.
+
+        A shell's background jobs, for example, ignore SIGQUIT, but may heed SIGTERM.
+        """
+        return _signal.SIGTERM if process.ignores(self.signum) else self.signum
+
+    def whose_turn(self, look: "Look", deaf: "set[Birth]", now: float) -> "list[Process]":
+        """Return the processes whose turn it is `now`, a time of monotonic(3) in seconds.
+
+        pyinit has not signalled such a process. Its ancestors, if any are left, are all `deaf`. It does not wait for an
+        end of file.
+        """
+        left = look.left
+        unsignalled = [process for process in left.values() if process.birth not in self.signalled]
+        heads, readers, writers = next_to_signal(left, unsignalled, deaf, *look.pipes(unsignalled))
+        alone = without_writer(readers, writers)
+        self.ended_input = {pid: self.ended_input.get(pid, now) for pid in alone}
+        ending = {pid for pid, since in self.ended_input.items() if now < since + LOOK_AGAIN}
+        return without_waiting(heads, left, deaf, readers, writers, ending)
+
+    def is_out_of_reach(self, look: "Look", process: "Process") -> bool:
+        """Return whether `process` has got the stop signal in vain: it is deaf, or cannot be reached."""
+        signum = self.signum_for(process)
+        was_deaf = process.birth in self.blocked and process.is_deaf_to(signum)
+        return process.birth in self.signalled and (was_deaf or look.is_out_of_reach(process, signum))
+
+    def holds_off(self, look: "Look", process: "Process") -> bool:
+        """Return whether `process` has got the stop signal, but still blocks it."""
+        return process.birth in self.signalled and look.holds_off(process, self.signum_for(process))
+
+    def is_over(self, look: "Look") -> bool:
+        """Return whether more time would end no descendant: each is deaf, or stopped by job control."""
+        deaf = self.deaf(look, late=True)
+        return all(process.state == "T" or process.birth in deaf for process in look.descendants())
