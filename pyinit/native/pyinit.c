@@ -229,6 +229,8 @@ static void replace_adviser(void)
 
     if (!given_up)
         given_up = time + (orders.grace < PATIENCE / 100 ? orders.grace * 100 : PATIENCE);
+    if (kill_at > time && given_up > (time + kill_at) / 2)
+        given_up = (time + kill_at) / 2; /* the stop signal still comes before SIGKILL */
     if (!WIFEXITED(advice) || WEXITSTATUS(advice) != CANNOT_LOAD || time >= given_up)
         finish();
     due = time + AGAIN < given_up ? time + AGAIN : given_up;

@@ -104,6 +104,19 @@ def test_whatever_is_gone_the_leftovers_get_the_signal_and_their_time(
         assert len([line for line in said(run) if "the adviser has failed" in line]) == (damage != "drain")
 
 
+def test_while_the_package_is_gone_kill_after_leaves_time_for_the_stop_signal(mode: Mode, tmp_path: Path) -> None:
+    home, init = home_of(tmp_path)
+    with started("-k", "3", "sh", "-c", LEAVES, init=init, mode=mode, stdin=subprocess.PIPE, stderr=-3) as run:
+        assert run.line() == run.line() == b"up\n"
+        wait_until(lambda: waits_for_ever(run.pid), "the C program")
+        DAMAGES["package"](home)
+        run.send(signal.SIGTERM)
+        assert run.wait() == 128 + signal.SIGTERM
+        assert run.alive() == []
+        assert run.process.stdout is not None
+        assert run.process.stdout.read() == b"saved\n"
+
+
 @pytest.mark.parametrize(
     "limit",
     [
