@@ -199,7 +199,7 @@ class Init:
         elif order & SIGNAL and not group_got_it:
             self.targets.signal_descendants(order & SIGNAL)
         if self.job is not None and signum in SUSPEND_SIGNALS:
-            self.job.got_stop_signal(signum)
+            self.job.got_suspend_signal(signum)
 
     def forward(self, siginfo: "_signal.struct_siginfo", order: int, *, group_got_it: bool) -> None:
         """Forward a signal as its order says, unless the main child has already got it."""

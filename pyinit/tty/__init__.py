@@ -21,7 +21,7 @@ from .table import (
     SPARED,
     STARTED,
     STOP_SELF,
-    STOP_SIGNAL,
+    SUSPEND_SIGNAL,
     step,
 )
 
@@ -121,10 +121,10 @@ class Job:
         """Note that the main child runs."""
         self.happened(STARTED)
 
-    def got_stop_signal(self, signum: int) -> None:
+    def got_suspend_signal(self, signum: int) -> None:
         """Act on SIGTSTP, SIGTTIN or SIGTTOU, which has come to pyinit."""
         if not self.is_outside:
-            self.happened(STOP_SIGNAL, signum)
+            self.happened(SUSPEND_SIGNAL, signum)
 
     def got_sigcont(self) -> bool:
         """Act on SIGCONT, which has come to pyinit. Return whether to forward it.

@@ -14,23 +14,23 @@ FOLLOWING = "following"  # both are stopped; if pyinit runs again, SIGCONT has c
 RESUMED = "resumed"  # it runs; the main child has got the SIGCONT that has come, or is about to come, to pyinit
 STATES = (ALONE, RUNNING, ASKED, STOPPED, FOLLOWING, RESUMED)
 
-STOP_SIGNAL = "stop signal"  # SIGTSTP, SIGTTIN or SIGTTOU came to pyinit
+SUSPEND_SIGNAL = "suspend signal"  # SIGTSTP, SIGTTIN or SIGTTOU came to pyinit
 CHILD_STOPPED = "child stopped"  # if nobody asked pyinit for this stop, leave it to whoever sent the signal
 CHILD_LEFT_US = "child left us"  # it stopped, and pyinit's parent waits to see that, or nobody else could continue it
 CHILD_CONTINUED = "child continued"
 CONTINUED = "continued"  # SIGCONT came to pyinit
 SPARED = "spared"  # the attempt to stop did nothing, because nobody could continue pyinit
 STARTED, ENDED = "started", "ended"  # of the main child
-EVENTS = (STARTED, STOP_SIGNAL, CHILD_STOPPED, CHILD_LEFT_US, CHILD_CONTINUED, CONTINUED, SPARED, ENDED)
+EVENTS = (STARTED, SUSPEND_SIGNAL, CHILD_STOPPED, CHILD_LEFT_US, CHILD_CONTINUED, CONTINUED, SPARED, ENDED)
 
 STOP_SELF, CONTINUE_CHILD, FORWARD = "stop self", "continue child", "forward"
 
 # An event that has no row for a state changes nothing: it cannot happen then, or it is no news.
 TABLE: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     (ALONE, STARTED): (RUNNING, ()),
-    (ALONE, STOP_SIGNAL): (ALONE, (STOP_SELF,)),
+    (ALONE, SUSPEND_SIGNAL): (ALONE, (STOP_SELF,)),
     (ALONE, CONTINUED): (ALONE, (FORWARD,)),
-    (RUNNING, STOP_SIGNAL): (ASKED, ()),
+    (RUNNING, SUSPEND_SIGNAL): (ASKED, ()),
     (RUNNING, CHILD_STOPPED): (STOPPED, ()),
     (RUNNING, CHILD_LEFT_US): (FOLLOWING, (STOP_SELF,)),
     (RUNNING, CHILD_CONTINUED): (RESUMED, ()),
@@ -41,19 +41,19 @@ TABLE: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     (ASKED, CHILD_CONTINUED): (RESUMED, ()),
     (ASKED, CONTINUED): (RUNNING, (FORWARD,)),
     (ASKED, ENDED): (ALONE, ()),
-    (STOPPED, STOP_SIGNAL): (FOLLOWING, (STOP_SELF,)),
+    (STOPPED, SUSPEND_SIGNAL): (FOLLOWING, (STOP_SELF,)),
     (STOPPED, CHILD_LEFT_US): (FOLLOWING, (STOP_SELF,)),
     (STOPPED, CHILD_CONTINUED): (RESUMED, ()),
     (STOPPED, CONTINUED): (RUNNING, (CONTINUE_CHILD,)),
     (STOPPED, ENDED): (ALONE, ()),
-    (FOLLOWING, STOP_SIGNAL): (FOLLOWING, (STOP_SELF,)),
+    (FOLLOWING, SUSPEND_SIGNAL): (FOLLOWING, (STOP_SELF,)),
     (FOLLOWING, CHILD_STOPPED): (FOLLOWING, (STOP_SELF,)),
     (FOLLOWING, CHILD_LEFT_US): (FOLLOWING, (STOP_SELF,)),
     (FOLLOWING, CHILD_CONTINUED): (RESUMED, ()),
     (FOLLOWING, CONTINUED): (RUNNING, (CONTINUE_CHILD,)),
     (FOLLOWING, SPARED): (RUNNING, (CONTINUE_CHILD,)),
     (FOLLOWING, ENDED): (ALONE, ()),
-    (RESUMED, STOP_SIGNAL): (ASKED, ()),
+    (RESUMED, SUSPEND_SIGNAL): (ASKED, ()),
     (RESUMED, CHILD_STOPPED): (STOPPED, ()),
     (RESUMED, CHILD_LEFT_US): (FOLLOWING, (STOP_SELF,)),
     (RESUMED, CONTINUED): (RUNNING, ()),

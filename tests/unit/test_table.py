@@ -22,8 +22,8 @@ from pyinit.tty.table import (
     STARTED,
     STATES,
     STOP_SELF,
-    STOP_SIGNAL,
     STOPPED,
+    SUSPEND_SIGNAL,
     step,
 )
 
@@ -31,7 +31,7 @@ from pyinit.tty.table import (
 CELLS = """
                   alone    running     asked       stopped     following   resumed
 started           running  running     asked       stopped     following   resumed
-stop signal       alone!   asked       asked       following!  following!  asked
+suspend signal       alone!   asked       asked       following!  following!  asked
 child stopped     alone    stopped     following!  stopped     following!  stopped
 child left us     alone    following!  following!  following!  following!  following!
 child continued   alone    resumed     resumed     resumed     resumed     resumed
@@ -73,16 +73,16 @@ def goes_through(*events: str, state: str = RUNNING) -> tuple[str, list[str]]:
 
 
 def test_ctrl_z_and_fg() -> None:
-    assert goes_through(STOP_SIGNAL, CHILD_STOPPED) == (FOLLOWING, [STOP_SELF])
+    assert goes_through(SUSPEND_SIGNAL, CHILD_STOPPED) == (FOLLOWING, [STOP_SELF])
     assert goes_through(CHILD_CONTINUED, CONTINUED, state=FOLLOWING) == (RUNNING, [])
 
 
 def test_a_stop_is_seen_before_the_signal_that_asked_for_it() -> None:
-    assert goes_through(CHILD_STOPPED, STOP_SIGNAL) == (FOLLOWING, [STOP_SELF])
+    assert goes_through(CHILD_STOPPED, SUSPEND_SIGNAL) == (FOLLOWING, [STOP_SELF])
 
 
 def test_a_command_that_handles_ctrl_z_goes_on_and_so_does_pyinit() -> None:
-    assert goes_through(STOP_SIGNAL, CONTINUED) == (RUNNING, [FORWARD])
+    assert goes_through(SUSPEND_SIGNAL, CONTINUED) == (RUNNING, [FORWARD])
 
 
 def test_stop_and_cont_to_the_command_alone_are_none_of_pyinits_business() -> None:
@@ -90,24 +90,24 @@ def test_stop_and_cont_to_the_command_alone_are_none_of_pyinits_business() -> No
 
 
 def test_where_nobody_could_continue_it_the_command_goes_on() -> None:
-    assert goes_through(STOP_SIGNAL, CHILD_STOPPED, SPARED) == (RUNNING, [STOP_SELF, CONTINUE_CHILD])
+    assert goes_through(SUSPEND_SIGNAL, CHILD_STOPPED, SPARED) == (RUNNING, [STOP_SELF, CONTINUE_CHILD])
     assert goes_through(CHILD_LEFT_US, SPARED) == (RUNNING, [STOP_SELF, CONTINUE_CHILD])
 
 
 def test_sigcont_to_pyinit_alone_continues_the_command() -> None:
-    assert goes_through(STOP_SIGNAL, CHILD_STOPPED, CONTINUED) == (RUNNING, [STOP_SELF, CONTINUE_CHILD])
+    assert goes_through(SUSPEND_SIGNAL, CHILD_STOPPED, CONTINUED) == (RUNNING, [STOP_SELF, CONTINUE_CHILD])
 
 
 def test_ctrl_z_right_after_fg_stops_the_job_again() -> None:
     assert goes_through(CHILD_STOPPED, state=FOLLOWING) == (FOLLOWING, [STOP_SELF])
-    assert goes_through(CHILD_CONTINUED, CONTINUED, STOP_SIGNAL, CHILD_STOPPED, state=FOLLOWING) == (
+    assert goes_through(CHILD_CONTINUED, CONTINUED, SUSPEND_SIGNAL, CHILD_STOPPED, state=FOLLOWING) == (
         FOLLOWING,
         [STOP_SELF],
     )
 
 
 def test_ctrl_z_in_a_drain_stops_pyinit() -> None:
-    assert goes_through(ENDED, STOP_SIGNAL, CONTINUED, state=ASKED) == (ALONE, [STOP_SELF, FORWARD])
+    assert goes_through(ENDED, SUSPEND_SIGNAL, CONTINUED, state=ASKED) == (ALONE, [STOP_SELF, FORWARD])
 
 
 def test_a_stop_that_nobody_followed_ends_with_sigcont() -> None:
