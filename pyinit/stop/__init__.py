@@ -2,8 +2,8 @@
 
 This is how pyinit stops, in the words of pyinit(1):
 
- 1. When the command has ended, pyinit sends the leftover processes the last stop signal that it has forwarded, or
-    SIGTERM if there was none, if that was SIGINT, or if the process ignores it.
+ 1. When the command has ended, pyinit sends the leftover processes the last stop signal that has come in, as -r
+    rewrites it, or SIGTERM if there was none, if that was SIGINT, or if the process ignores it.
  2. pyinit sends it to each process once, except to one that ignores it and does not block it.
  3. If a leftover process descends from another one that does not ignore the signal, pyinit signals the ancestor first,
     and the descendant if it is still there when the ancestor has ended.
@@ -12,10 +12,10 @@ This is how pyinit stops, in the words of pyinit(1):
  5. pyinit signals such a reader if it is still there a second or two after its writers have ended.
  6. If pyinit cannot see who may write to a pipe (another user's process, without CAP_SYS_PTRACE), it takes that process
     for a writer.
- 7. With -g and --scope all, pyinit does not signal a process that has got the forwarded signal.
+ 7. With -g or --scope all, pyinit does not signal a process that has got the forwarded signal.
  8. pyinit sends SIGCONT to every leftover process.
  9. If the drain has a deadline, pyinit signals, one second before it, every process that it has not signalled yet; if
-    the drain is shorter than two seconds, half-way.
+    the drain has less than two seconds until its deadline, half-way.
 10. At the deadline pyinit sends SIGKILL until no process is left.
 11. If processes cannot be killed (state D, another user's), pyinit waits 2 s for them, names them in a warning and
     exits.
@@ -25,16 +25,16 @@ stop.drain does this, and stop.order decides the order. This module knows only t
 reads no clock: its caller reports each event with its time, in seconds of monotonic(3), and does what the phase asks
 for.
 
-    phase      the main child   a stop signal      its end               the deadline passes   the rest is deaf (4)
-    running    lives            -> asked           -> draining (1)(2)    -                     -
-    asked      lives            (forwarded)        -> draining (2)       -> killing            -
-    waiting    has ended        -> draining (2)    -                     -                     -
-    draining   has ended        first: (3)         -                     -> killing            -> killing
+    phase      the main child   a stop signal      its end               the deadline passes   the rest is deaf (d)
+    running    lives            -> asked           -> draining (a)(b)    -                     -
+    asked      lives            (forwarded)        -> draining (b)       -> killing            -
+    waiting    has ended        -> draining (b)    -                     -                     -
+    draining   has ended        first: (c)         -                     -> killing            -> killing
                                 second: killing
     killing    whatever         -                  (stays)               -                     -
 
-(1) With --wait-all, waiting. (2) With --grace 0, killing. (3) From then on somebody has asked for the drain, so only
---kill-after or an explicit --grace limits it. (4) The grace is over, and every process that is left ignores the signal,
+(a) With --wait-all, waiting. (b) With --grace 0, killing. (c) From then on somebody has asked for the drain, so only
+--kill-after or an explicit --grace limits it. (d) The grace is over, and every process that is left ignores the signal,
 may not be signalled or is stopped.
 """
 
