@@ -1,4 +1,4 @@
-"""Waiting for a signal, and closing what pyinit does not need while it waits.
+"""Waiting for a signal.
 
 pyinit blocks all signals before anything else. It takes them one at a time with sigwaitinfo(2). There is no handler, so
 there is no race with a handler. While nothing happens, nothing wakes pyinit.
@@ -6,8 +6,6 @@ there is no race with a handler. While nothing happens, nothing wakes pyinit.
 
 import _signal
 from time import monotonic
-
-from ..run.command import close
 
 ALL_SIGNALS = tuple(_signal.valid_signals())
 SI_KERNEL, LOWEST_CODE = 0x80, -64  # the highest si_code; the lowest with a name is SI_ASYNCNL, -60
@@ -35,18 +33,3 @@ def _is_plausible(siginfo: "_signal.struct_siginfo") -> bool:
     With rt_sigqueueinfo(2) anybody may send a lower si_code.
     """
     return siginfo.si_signo in ALL_SIGNALS and LOWEST_CODE <= siginfo.si_code <= SI_KERNEL
-
-
-def close_inherited(keep: set[int | None]) -> None:
-    """Close the descriptors above 2 that pyinit inherited, except those in `keep`.
-
-    If this process holds a POSIX lock of a file, the descriptors of that file stay open. Closing one of them would
-    release the lock; see F_SETLK in fcntl(2).
-    """
-    from ..native import inheritable, locked
-
-    fds = [fd for fd in inheritable() if fd not in keep]
-    kept = locked(fds)
-    for fd in fds:
-        if fd not in kept:
-            close(fd)

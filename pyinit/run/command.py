@@ -181,6 +181,21 @@ def close(fd: int) -> None:
             pass
 
 
+def close_inherited(keep: set[int | None]) -> None:
+    """Close the descriptors above 2 that pyinit inherited, except those in `keep`.
+
+    If this process holds a POSIX lock of a file, the descriptors of that file stay open. Closing one of them would
+    release the lock; see F_SETLK in fcntl(2).
+    """
+    from ..native import inheritable, locked
+
+    fds = [fd for fd in inheritable() if fd not in keep]
+    kept = locked(fds)
+    for fd in fds:
+        if fd not in kept:
+            close(fd)
+
+
 def share_pending(pid: int, early: "list[_signal.struct_siginfo]") -> None:
     """Take the terminal's pending signals, add them to `early`, and send them to the child.
 

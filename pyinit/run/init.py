@@ -9,8 +9,8 @@ import posix
 from time import monotonic, sleep
 
 from ..base import GRACE, IF_SENT, OR_TERM, SIGNAL, STOPS, SUSPEND_SIGNALS, log, orders
-from ..base.wait import RETRY_AFTER, close_inherited, wait_for_signal
-from .command import Inherited, MainChild, close_status_fd, exec_command, restore_locale, start
+from ..base.wait import RETRY_AFTER, wait_for_signal
+from .command import Inherited, MainChild, close_inherited, close_status_fd, exec_command, restore_locale, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
