@@ -129,15 +129,20 @@ def start(inherited: Inherited, run: "Callable[[int], NoReturn]") -> "tuple[int,
     return pid, early
 
 
+def pipe() -> tuple[int, int]:
+    """Make a pipe that an exec closes, and return its ends, the one to read from first; CommandError."""
+    try:
+        return posix.pipe2(posix.O_CLOEXEC)
+    except OSError as error:
+        raise CommandError(OWN_ERROR, f"cannot make a pipe: {error.strerror}") from None
+
+
 def fork(run: "Callable[[int], NoReturn]") -> tuple[int, int]:
     """Fork a child that calls `run` with a descriptor, which the exec closes; CommandError.
 
     Return the child's PID, and a descriptor for read_report().
     """
-    try:
-        report_end, child_end = posix.pipe2(posix.O_CLOEXEC)
-    except OSError as error:
-        raise CommandError(OWN_ERROR, f"cannot make a pipe: {error.strerror}") from None
+    report_end, child_end = pipe()
     try:
         pid = posix.fork()
     except OSError as error:

@@ -22,7 +22,7 @@ from ..base.syscalls import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, mount, prctl, uns
 from ..family import Targets
 from ..family.reaper import Reaper
 from ..stop import Stop
-from .command import CommandError, Inherited, close, close_status_fd, error_in, fork, read_report
+from .command import CommandError, Inherited, close, close_status_fd, error_in, fork, pipe, read_report
 from .init import Init, report
 from .privileges import Privileges
 
@@ -88,10 +88,7 @@ class Launcher(Init):
 
     def start(self) -> None:
         """Start PID 1, which mounts a new /proc, and the command, which mounts one too; CommandError."""
-        try:
-            self.go_reader, self.go_writer = posix.pipe2(posix.O_CLOEXEC)
-        except OSError as error:
-            raise CommandError(OWN_ERROR, f"cannot make a pipe: {error.strerror}") from None
+        self.go_reader, self.go_writer = pipe()
         self.pid_one, report_end = fork(self.be_pid_one)
         said = b""
         try:
