@@ -20,7 +20,6 @@ from setuptools.command.bdist_wheel import bdist_wheel  # isort: skip, it brings
 from setuptools.command.build_py import build_py  # isort: skip
 from distutils.command.build_scripts import build_scripts  # isort: skip
 
-FLAGS = "-ISXutf8"  # as in pyinit.native, which cannot be imported here: setuptools loads this file alone
 LONGEST_LINE = 127  # before Linux 5.1; see execve(2)
 
 
@@ -81,10 +80,11 @@ class BuildScripts(build_scripts):
             script.replace(script.with_name("pyinit-python"))
             program.replace(script)
             return
-        line = f"#!{interpreter()} {FLAGS}"
+        first, _, rest = script.read_text().partition("\n")
+        line = f"#!{interpreter()} {first.partition(' ')[2]}"
         if " " in interpreter() or len(line) > LONGEST_LINE:
             raise SystemExit(f"pyinit: {line!r} is no line that execve(2) understands: move this Python")
-        script.write_text(f"{line}\n{script.read_text().partition(chr(10))[2]}")
+        script.write_text(f"{line}\n{rest}")
 
 
 class BdistWheel(bdist_wheel):

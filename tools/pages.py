@@ -1,16 +1,21 @@
-"""Write what is made from the tables of options: their part of the manual pages, and the completions.
+"""Write the files that are made from tables in Python.
 
-`python -m tools.pages` writes them into share/; a test fails where they are not what it would write.
+These are the options in the manual pages, the completions, and what the C program must know: pyinit/native/shared.h.
+`python -m tools.pages` writes them. A test fails if a file differs from what it would write.
 """
 
+import json
 import re
 from pathlib import Path
 from typing import NamedTuple
 
-from pyinit import ps
+from pyinit import base, native, ps
+from pyinit.base.signals import signal_name
 from pyinit.run import options
+from pyinit.stop import adviser
 
-SHARE = Path(__file__).parents[1] / "share"
+CHECKOUT = Path(__file__).parents[1]
+SHARE = CHECKOUT / "share"
 BEGIN, END = '.\\" begin options\n', '.\\" end options\n'
 SCOPES = "child group all"
 
@@ -225,9 +230,49 @@ def quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+def shared_header() -> str:
+    """Return pyinit/native/shared.h, which has the names and values of Python."""
+    groups = (
+        ("What to do with a signal that comes in; see pyinit/base.", base, ("SIGNAL", "STOPS", "IF_SENT", "OR_TERM")),
+        ("Bits of the flags in struct orders.", native, ("PAUSES", "BOUNDED")),
+        ("Sizes in struct orders.", native, ("SIGNALS", "MOST_PATHS")),
+        ("pyinit's own exit status if it fails.", base, ("OWN_ERROR",)),
+        ("The exit status of an adviser that fails.", adviser, ("HAS_SAID_WHY",)),
+    )
+    lines = ["/* What Python and the C program must both know. `python -m tools.pages` writes this file. */", ""]
+    for comment, module, names in groups:
+        lines += [f"/* {comment} */", f"enum {{ {', '.join(f'{name} = {getattr(module, name)}' for name in names)} }};"]
+    rows = [
+        f"[{signal_name(signum)}] = {in_words(order)}"
+        for signum, order in enumerate(base.orders(base.Options()))
+        if order != signum
+    ]
+    variables = [json.dumps(f"{name.decode()}=") for name in (*base.VARIABLES, *base.READERS)]
+    lines += [
+        "/* The orders for a command without options: the grace in tenths of a second, and what is done with a signal,",
+        "   if it is something else than to deliver it. */",
+        f"enum {{ GRACE = {base.GRACE * 10:.0f} }};",
+        f"#define ORDERS {', '.join(rows[:2])}, \\",
+        f"    {', '.join(rows[2:])}",
+        "/* The word for Python, and the flags of the interpreter, which isolate it; see pyinit/native. */",
+        f"#define WORD {json.dumps(native.WORD)}",
+        f"#define FLAGS {json.dumps(native.FLAGS)}",
+        "/* The variables that hold options or name their reader. */",
+        f"#define VARIABLES {', '.join(variables[:4])}, \\",
+        f"    {', '.join(variables[4:])}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def in_words(order: int) -> str:
+    """Return an order as C writes it."""
+    bits = [name for name in ("STOPS", "IF_SENT", "OR_TERM") if order & getattr(base, name)]
+    return " | ".join([signal_name(order & base.SIGNAL), *bits])
+
+
 def files() -> dict[Path, str]:
-    """Each file below share/ and what it should hold."""
-    made = {}
+    """Each file that is made, and what it should hold."""
+    made = {CHECKOUT / "pyinit/native/shared.h": shared_header()}
     for program, rows, runs in (("pyinit", of_pyinit(), True), ("pyinit-ps", of_pyinit_ps(), False)):
         page = SHARE / "man/man1" / f"{program}.1"
         made[page] = manual(page.read_text(), rows)

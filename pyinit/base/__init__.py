@@ -17,8 +17,9 @@ NOT_RUNNABLE = 126
 NOT_FOUND = 127
 
 GRACE = 5.0  # seconds; the default of --grace
-# The environment variables that hold options.
+# The environment variables that hold options, and those that name the process that should read them.
 VARIABLES = (b"PYINIT_OPTIONS", b"TINI_VERBOSITY", b"TINI_KILL_PROCESS_GROUP", b"DUMB_INIT_DEBUG", b"DUMB_INIT_SETSID")
+READERS = (b"LISTEN_PID", b"WATCHDOG_PID")
 
 STOP_SIGNALS = frozenset({_signal.SIGTERM, _signal.SIGINT, _signal.SIGQUIT})
 NEVER_REPLACED = (_signal.SIGTERM, _signal.SIGINT)  # by SIGTERM, if the main child ignores the stop signal
@@ -28,7 +29,7 @@ KEYBOARD_STOPS = frozenset({_signal.SIGINT, _signal.SIGQUIT})  # Ctrl-C and Ctrl
 # The signals that a terminal sends to a whole process group. SIGCONT is not here: a wait status shows whether it came.
 FROM_TERMINAL = SUSPEND_SIGNALS | KEYBOARD_STOPS | {_signal.SIGHUP, _signal.SIGWINCH}
 
-# The bits of an order, as in pyinit.c. SIGNAL: deliver this one, unless it is 0. STOPS: it is a stop signal. IF_SENT:
+# The bits of an order. SIGNAL: deliver this one, unless it is 0. STOPS: it is a stop signal. IF_SENT:
 # only if a process has sent it. OR_TERM: deliver SIGTERM if the command ignores it.
 SIGNAL, STOPS, IF_SENT, OR_TERM = 0x7F, 0x80, 0x100, 0x200
 

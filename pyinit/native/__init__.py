@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 WAITER = f"{__path__[0]}/waiter"
 WORD = "--told="
-FLAGS = "-ISXutf8"  # isolate the interpreter, and take any file name; the same as in pyinit.c and the script's line 1
-# The `flags` of `struct orders` of pyinit.c; its `plan` is what base.orders() returns.
+FLAGS = "-ISXutf8"  # isolate the interpreter, and take any file name; the same as in the script's line 1
+# The `flags` of `struct orders` of pyinit.c; its `signals` are what base.orders() returns. shared.h passes these on.
 PAUSES, BOUNDED = 1, 2
 SIGNALS = 65  # number 0 counts too
 LONGEST_GRACE = 10**9  # tenths of a second
@@ -117,17 +117,17 @@ class Waiter:
     def __init__(self, options: "Options", words: list[str], script: str, pid_one: int = 0) -> None:
         self.words = ["pyinit", *words]
         self.pid_one = pid_one
-        plan = orders(options)
+        signals = orders(options)
         if pid_one > 1:
-            plan = [order & ~(STOPS | OR_TERM) for order in plan]
+            signals = [order & ~(STOPS | OR_TERM) for order in signals]
         self.flags = (PAUSES if options.pause else 0) | (BOUNDED if options.kill_after is not None else 0)
         self.grace = next(bound for bound in (options.kill_after, options.grace, GRACE) if bound is not None)
         # Encode the paths as the file system does. In a program that launches itself, that is the locale's encoding.
         python = getattr(sys, "_base_executable", sys.executable)  # it starts faster than the python of a venv
         paths = f"{python}\0{script}\0".encode(sys.getfilesystemencoding(), "surrogateescape")
         statuses = bytes(0 if status in options.remapped else status for status in range(256))
-        self.tail = b"".join([_packed(2, plan), statuses, paths])
-        self.is_possible = script[:1] == "/" and len(paths) <= MOST_PATHS and len(plan) == SIGNALS and exists(WAITER)
+        self.tail = b"".join([_packed(2, signals), statuses, paths])
+        self.is_possible = script[:1] == "/" and len(paths) <= MOST_PATHS and len(signals) == SIGNALS and exists(WAITER)
 
     def become(self, child: int) -> None:
         """Become the C program for a command that runs as `child`, or 0 for --pause. Return if that is not possible."""

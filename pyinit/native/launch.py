@@ -21,7 +21,7 @@ import posix
 import sys
 
 from .. import __path__, native
-from ..base import FROM_TERMINAL, VARIABLES, Options, UsageError
+from ..base import FROM_TERMINAL, READERS, VARIABLES, Options, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -284,7 +284,7 @@ def name_reader(parent: int) -> None:
 
     See run.command.names_of_reader().
     """
-    if b"LISTEN_PID" in os.environb or b"WATCHDOG_PID" in os.environb:
+    if any(name in os.environb for name in READERS):
         from ..run.command import names_of_reader
 
         for name, value in names_of_reader(os.environb, parent).items():

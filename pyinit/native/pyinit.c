@@ -8,35 +8,29 @@
                  when. If the adviser fails, the waiter ends the leftover processes itself, in finish().
 
    This program knows no policy: struct orders says what to do with each signal. */
+#include "shared.h"
 #include "syscalls.h"
 
 #ifndef WAITER
 #define WAITER 0
 #endif
 
-/* What to do with a signal that comes in. SIGNAL: deliver this one to the command, unless it is 0. STOPS: it is a stop
-   signal. IF_SENT: deliver it only if a process has sent it. OR_TERM: if the command ignores it, deliver SIGTERM; bash
-   ignores SIGQUIT. */
-enum { SIGNAL = 0x7f, STOPS = 0x80, IF_SENT = 0x100, OR_TERM = 0x200 };
-/* PAUSES: there is no command; wait until a stop signal comes. BOUNDED: a stop signal sets a deadline (-k), at which
-   the adviser kills everything. */
-enum { PAUSES = 1, BOUNDED = 2 };
 enum { SOON = 50, AGAIN = 1000, CANNOT_DIE = 2000, OVERDUE = 3000, PATIENCE = 10000 }; /* milliseconds */
-/* The exit statuses of an adviser that fails. CANNOT_LOAD: its package may be in an upgrade, so try again.
-   HAS_SAID_WHY: the adviser has printed why the waiter has to do it alone. */
-enum { CANNOT_LOAD = 125, HAS_SAID_WHY = 124 };
 
 /* Python's orders for the waiter. native/__init__.py writes them, with the same types in the same order. */
 static struct orders {
     int child;                   /* the command's process, which leads the process group of the same number; 0: none */
     int pid_one;                 /* PID 1 of the command's PID namespace, with -n; it gets the signals, and ends last;
                                     1: it is this process, and the command is the launcher's child; 0: without -n */
-    int flags;
+    int flags;                   /* PAUSES: there is no command; wait until a stop signal comes.
+                                    BOUNDED: a stop signal sets a deadline (-k), at which the adviser kills everything */
     int grace;                   /* tenths of a second until SIGKILL, if there is no adviser */
     int input;                   /* the descriptor of stdin: the orders come as descriptor 0; -1: stdin is closed */
-    unsigned short plan[65];     /* for each signal */
+    unsigned short signals[SIGNALS]; /* SIGNAL: deliver this one to the command, unless it is 0. STOPS: it is a stop
+                                    signal. IF_SENT: deliver it only if a process has sent it. OR_TERM: if the command
+                                    ignores it, deliver SIGTERM; bash ignores SIGQUIT */
     unsigned char statuses[256]; /* the exit status for each status of the command */
-    char paths[1024];            /* the interpreter, or "" if the script's first line names it; then the script */
+    char paths[MOST_PATHS];      /* the interpreter, or "" if the script's first line names it; then the script */
 } orders;
 
 static int group;                   /* the process group that the command was started in */
@@ -53,7 +47,7 @@ static const struct timespec TENTH = {0, 100000000};
 static void become_python(int pid, sigmask mask, int child)
 {
     sigmask numbers[] = {pid, mask, is_ignored(SIGPIPE), is_ignored(SIGXFSZ), child, group, stop};
-    char word[200], *end = put(word, "--told="), line[1024], *python = orders.paths, *script = python;
+    char word[200], *end = put(word, WORD), line[1024], *python = orders.paths, *script = python;
     const char *argv[argc + 5];
     int count = 0;
 
@@ -65,7 +59,7 @@ static void become_python(int pid, sigmask mask, int child)
         python = interpreter_of(script, line, sizeof line);
     if (*python) {
         argv[count++] = python;
-        argv[count++] = "-ISXutf8"; /* isolate the interpreter */
+        argv[count++] = FLAGS;
     }
     argv[count++] = script;
     if (pid)
@@ -91,7 +85,7 @@ static int start_adviser(void)
             close(fd);
         }
         become_python(own, 0, orders.child);
-        _exit(CANNOT_LOAD);
+        _exit(OWN_ERROR);
     }
     return adviser = pid > 0 ? pid : 0;
 }
@@ -189,7 +183,7 @@ static void finish(void)
 
 static void act_on(const siginfo_t *info)
 {
-    int plan = orders.plan[info->si_signo], signum = plan & SIGNAL, to;
+    int order = orders.signals[info->si_signo], signum = order & SIGNAL, to;
     char line[80];
 
     if (info->si_signo == SIGCHLD && orders.pid_one == 1 && getpgid(orders.child) == -ESRCH) {
@@ -199,25 +193,25 @@ static void act_on(const siginfo_t *info)
         return;
     }
     to = orders.pid_one > 1 ? orders.pid_one : orders.child;
-    if (plan & IF_SENT && info->si_code > 0)
+    if (order & IF_SENT && info->si_code > 0)
         return;
-    if (plan & STOPS) {
+    if (order & STOPS) {
         stop = signum;
         orders.flags &= ~PAUSES;
     }
     if (to) {
-        if (plan & OR_TERM && ignores(to, signum))
+        if (order & OR_TERM && ignores(to, signum))
             signum = SIGTERM;
         if (signum && kill(to, signum) == -EPERM) {
             put(put_number(put(line, "cannot forward signal "), signum), " to the command: Operation not permitted");
             say(line);
         }
-        if (plan & STOPS && !adviser && !due)
+        if (order & STOPS && !adviser && !due)
             due = now() + (orders.flags & BOUNDED ? 0 : SOON);
-        if (plan & STOPS && orders.flags & BOUNDED && !kill_at)
+        if (order & STOPS && orders.flags & BOUNDED && !kill_at)
             kill_at = now() + orders.grace * 100L;
     }
-    if (adviser && (plan & STOPS || !orders.child))
+    if (adviser && (order & STOPS || !orders.child))
         kill(adviser, info->si_signo);
 }
 
@@ -231,7 +225,7 @@ static void replace_adviser(void)
         given_up = time + (orders.grace < PATIENCE / 100 ? orders.grace * 100 : PATIENCE);
     if (kill_at > time && given_up > (time + kill_at) / 2)
         given_up = (time + kill_at) / 2; /* the stop signal still comes before SIGKILL */
-    if (!WIFEXITED(advice) || WEXITSTATUS(advice) != CANNOT_LOAD || time >= given_up)
+    if (!WIFEXITED(advice) || WEXITSTATUS(advice) != OWN_ERROR || time >= given_up)
         finish();
     due = time + AGAIN < given_up ? time + AGAIN : given_up;
 }
@@ -243,7 +237,7 @@ __attribute__((noreturn)) static void wait_for_the_end(void)
     for (;;) {
         int left = reap(), got;
         if (left == -ECHILD && orders.child && orders.pid_one != 1)
-            _exit(CANNOT_LOAD); /* the kernel has reaped the command: somebody has made this process ignore SIGCHLD */
+            _exit(OWN_ERROR); /* the kernel has reaped the command: somebody has made this process ignore SIGCHLD */
         if (!orders.child && !(orders.flags & PAUSES) && orders.pid_one <= 1) {
             if (adviser && each_child(is_leftover) == 0)
                 kill(adviser, SIGKILL); /* once it is reaped, no child is left */
@@ -279,7 +273,7 @@ static void take_orders(void)
 {
     for (int tries = 0; read(0, &orders, sizeof orders) <= 0; tries++)
         if (tries == 9)
-            _exit(CANNOT_LOAD);
+            _exit(OWN_ERROR);
     close(0);
     if (orders.input >= 0 && dup2(orders.input, 0) == 0)
         close(orders.input);
@@ -288,17 +282,14 @@ static void take_orders(void)
 /* Give the orders that Python would give for a command without options. The script is beside this program. */
 static void give_default_orders(void)
 {
+    static const unsigned short different[SIGNALS] = {ORDERS};
     char *end = put_own_path(orders.paths + 1, sizeof orders.paths - 10, environment);
 
     if (end)
         put(end, "-python");
-    orders.grace = 50;
-    for (int signum = 1; signum <= 64; signum++)
-        orders.plan[signum] = signum;
-    orders.plan[SIGCHLD] |= IF_SENT;
-    orders.plan[SIGTERM] |= STOPS;
-    orders.plan[SIGINT] |= STOPS;
-    orders.plan[SIGQUIT] |= STOPS | OR_TERM;
+    orders.grace = GRACE;
+    for (int signum = 0; signum < SIGNALS; signum++)
+        orders.signals[signum] = different[signum] ? different[signum] : signum;
     for (int code = 0; code < 256; code++)
         orders.statuses[code] = code;
 }
@@ -307,8 +298,7 @@ static void give_default_orders(void)
    ENXIO shows that there is no terminal. */
 static int needs_python(void)
 {
-    static const char *const variables[] = {"PYINIT_OPTIONS=", "TINI_VERBOSITY=", "TINI_KILL_PROCESS_GROUP=",
-                                            "DUMB_INIT_DEBUG=", "DUMB_INIT_SETSID=", "LISTEN_PID=", "WATCHDOG_PID="};
+    static const char *const variables[] = {VARIABLES};
     int fd;
 
     if (argc < 2 || (words[1][0] == '-' && (argc < 3 || words[1][1] != '-' || words[1][2])))
@@ -355,7 +345,7 @@ static void enter(sigmask mask)
     }
     become_python(getpid(), mask, is_command ? getpid() : 0);
     say("cannot start Python by the script that belongs beside it, pyinit-python");
-    _exit(CANNOT_LOAD);
+    _exit(OWN_ERROR);
 }
 
 int main(int count, char **argv)

@@ -8,7 +8,7 @@ import _signal
 import posix
 import sys
 
-from ..base import FROM_TERMINAL, NOT_FOUND, NOT_RUNNABLE, OWN_ERROR, log
+from ..base import FROM_TERMINAL, NOT_FOUND, NOT_RUNNABLE, OWN_ERROR, READERS, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -269,7 +269,7 @@ def names_of_reader(environ: "Mapping[bytes, bytes]", old: int) -> dict[bytes, b
     getpid(2) and with the inode of the reader's pidfd.
     """
     pid = b"%d" % posix.getpid()
-    names = {name: pid for name in (b"LISTEN_PID", b"WATCHDOG_PID") if environ.get(name) == b"%d" % old}
+    names = {name: pid for name in READERS if environ.get(name) == b"%d" % old}
     if b"LISTEN_PID" in names and b"LISTEN_PIDFDID" in environ:
         try:
             own = posix.pidfd_open(posix.getpid())

@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from ..base import Options
     from ..native import Told
 
-DONE, FAILED = 0, 124  # exit statuses, as in pyinit.c; before FAILED the adviser has said why
+DONE, HAS_SAID_WHY = 0, 124  # exit statuses; HAS_SAID_WHY: the adviser has printed why it failed
 
 
 def run(options: "Options", told: "Told") -> "NoReturn":
-    """Advise the parent, the C program, and exit: with DONE, or with FAILED if the parent has to do it alone."""
+    """Advise the parent, the C program, and exit: with DONE, or with HAS_SAID_WHY if the parent has to do it alone."""
     proc.advise(told.pid)
     try:
         proc.descendants()
     except proc.NoProcError as error:  # the C program can end processes without /proc
         log.warning(f"descendants cannot be found, because /proc cannot be read: {error}")
-        posix._exit(FAILED)
+        posix._exit(HAS_SAID_WHY)
     is_done = log.attempt(lambda: Adviser(options, told).run())
-    posix._exit(DONE if is_done else FAILED)
+    posix._exit(DONE if is_done else HAS_SAID_WHY)
 
 
 class Adviser:
