@@ -8,16 +8,28 @@ from collections.abc import Iterable
 from time import sleep
 from typing import NamedTuple
 
-from ..base import NEVER_REPLACED
+from ..base import NEVER_REPLACED, UsageError
 from ..base.signals import signal_name, signal_number
 from ..family import proc
 from ..family.proc import IGNORED_BY_DEFAULT
+from ..run.options import Option, take
 from .snapshot import MOST_ROUNDS, Init, Member, init_of, look, pyinit, rounds
 
 SHELLS = ("sh", "dash", "bash", "ash", "hush", "zsh", "ksh", "mksh", "fish")
 # Inits that forward to their child alone, unless an option says otherwise, and exit when it has ended.
 TO_THE_CHILD = ("tini", "tini-static", "docker-init", "catatonit")
 INITS = (*TO_THE_CHILD, "dumb-init", "pyinit")
+# The options of the others. A name that only pyinit-ps needs, such as tini's group, is no word that tini knows.
+TINI = (*(Option(letter, "", "") for letter in "hvwls"), Option("g", "group", ""), Option("", "version", ""))
+TINI += (Option("p", "", "SIGNAL"), Option("e", "", "CODE"))
+PEERS = {
+    "catatonit": (*(Option(letter, "", "") for letter in "hLPV"), Option("g", "group", "")),
+    "dumb-init": (
+        *(Option(letter, "", "") for letter in "hvV"),
+        Option("c", "single-child", ""),
+        Option("r", "rewrite", "SIG:SIG"),
+    ),
+}
 UNCATCHABLE = (signal.SIGKILL, signal.SIGSTOP)
 STOPPING = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGSTOP)
 INSTEAD = (signal.SIGINT, signal.SIGQUIT)  # other signals that many servers end well by
@@ -217,7 +229,7 @@ def _in_the_kernel(group: dict[int, Member]) -> list[Finding]:
 def rewritten(init: Member, signum: int) -> int:
     """Return the signal that an init other than pyinit forwards, or 0 for none: dumb-init rewrites it as -r says."""
     if init.name == "dumb-init":
-        for word in values_of(init, "r", "--rewrite"):
+        for word in values_of(init, "rewrite"):
             came, _, goes = word.partition(":")
             try:
                 if signal_number(came) == signum:
@@ -230,34 +242,24 @@ def rewritten(init: Member, signum: int) -> int:
 def tells_its_child(init: Member) -> bool:
     """Return whether `init`, if it is not pyinit, sends a stop signal to its main child alone."""
     if init.name == "dumb-init":
-        return bool(values_of(init, "c", "--single-child"))
-    if init.name not in TO_THE_CHILD or values_of(init, "g", "--group"):
+        return bool(values_of(init, "single-child"))
+    if init.name not in TO_THE_CHILD or values_of(init, "group"):
         return False
     return b"TINI_KILL_PROCESS_GROUP" not in proc.environment(init.pid)
 
 
-def values_of(init: Member, letter: str, name: str) -> list[str]:
+def values_of(init: Member, name: str) -> list[str]:
     """Return the values of an option of tini, dumb-init or catatonit.
 
     If the option takes no value, return "" for each time that it is there.
     """
-    with_value = {"dumb-init": "r", "catatonit": ""}.get(init.name, "pe")
-    found, words = [], list(init.words[1:])
-    while words and words[0][:1] == "-" and words[0] != "--":
-        word = words.pop(0)
-        if word[:2] == "--":
-            long, _, value = word.partition("=")
-            if long == name:
-                found.append(value or (words.pop(0) if letter in with_value and words else ""))
-            continue
-        letters = word[1:]
-        while letters:
-            first, letters = letters[0], letters[1:]
-            value = ""
-            if first in with_value:
-                value, letters = letters or (words.pop(0) if words else ""), ""
-            if first == letter:
+    found = []
+    try:
+        for _, option, value in take(init.words[1:], PEERS.get(init.name, TINI)):
+            if option.name == name:
                 found.append(value)
+    except UsageError:  # another program of that name
+        pass
     return found
 
 

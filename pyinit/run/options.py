@@ -12,7 +12,7 @@ from ..base.signals import signal_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any, NoReturn
 
 
@@ -41,10 +41,10 @@ class Option:
         letter: str,
         name: str,
         value: str,
-        peers: str,
-        attribute: str,
-        convert: "Callable[[Any, str], object]",
-        meaning: str,
+        peers: str = "",
+        attribute: str = "",
+        convert: "Callable[[Any, str], object]" = lambda old, _: old,
+        meaning: str = "",
     ) -> None:
         self.letter, self.name, self.value, self.peers = letter, name, value, peers
         self.attribute, self.convert, self.meaning = attribute, convert, meaning
@@ -80,45 +80,61 @@ def _read_environment(environ: dict[bytes, bytes], options: Options) -> Options:
 def _read_options(options: Options, words: list[str]) -> tuple[Options, list[str]]:
     """Add the options at the beginning of `words`. Return the options, and the words after them; UsageError."""
     rest = list(words)
-    while rest and rest[0].startswith("-") and rest[0] != "-":
-        word = rest.pop(0)
+    for typed, option, value in take(rest, OPTIONS):
+        try:
+            options = option.apply(options, value)
+        except ValueError as error:
+            raise UsageError(f"{typed} {value}: {error}") from None
+    return options, rest
+
+
+def take(words: list[str], table: "Iterable[Option]") -> "Iterator[tuple[str, Option, str]]":
+    """Remove the options at the beginning of `words`, one after the other, as getopt_long(3) does.
+
+    Yield each as it was typed, its row of `table`, and its value; UsageError.
+    """
+    while words and words[0].startswith("-") and words[0] != "-":
+        word = words.pop(0)
         if word == "--":
             break
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
-            option = _long_option(name)
-            if option.value and not equals:
-                value = _following(f"--{option.name}", option, rest)
-            elif equals and not option.value:
+            option = _long_option(name, table)
+            if equals and not option.value:
                 raise UsageError(f"--{option.name} takes no value")
-            options = _apply(f"--{option.name}", option, options, value)
+            typed = f"--{option.name}"
+            yield typed, option, value if equals or not option.value else _following(typed, option, words)
             continue
         letters = word[1:]
         while letters:
-            letter, letters = letters[0], letters[1:]
-            option = _short_option(letter)
+            typed, letters = f"-{letters[0]}", letters[1:]
+            option = _short_option(typed, table)
             value = ""
             if option.value:
-                value = letters or _following(f"-{letter}", option, rest)
-                letters = ""
-            options = _apply(f"-{letter}", option, options, value)
-    return options, rest
+                value, letters = letters or _following(typed, option, words), ""
+            yield typed, option, value
 
 
-def _long_option(name: str) -> Option:
-    """Return the option of that name, or the only one whose name begins so, as in getopt_long(3); UsageError."""
-    found = [option for option in OPTIONS if option.name.startswith(name)]
+def _long_option(name: str, table: "Iterable[Option]") -> Option:
+    """Return the option of that name, or the only one whose name begins so; UsageError."""
+    found = [option for option in table if option.name.startswith(name)]
     exact = [option for option in found if option.name == name]
     if len(exact or found) != 1 or not name:
         raise UsageError(f"--{name} is {'ambiguous' if found and name else 'no option'}")
     return (exact or found)[0]
 
 
-def _short_option(letter: str) -> Option:
-    for option in OPTIONS:
-        if option.letter == letter:
+def _short_option(typed: str, table: "Iterable[Option]") -> Option:
+    for option in table:
+        if option.letter == typed[1:]:
             return option
-    raise UsageError(f"-{letter} is no option")
+    raise UsageError(f"{typed} is no option")
+
+
+def _following(typed: str, option: Option, words: list[str]) -> str:
+    if not words:
+        raise UsageError(f"{typed} needs a value: {option.value}")
+    return words.pop(0)
 
 
 def check_status_fd(options: Options) -> None:
@@ -132,19 +148,6 @@ def check_status_fd(options: Options) -> None:
             raise UsageError(f"--json-status-fd {options.status_fd}: this descriptor is not open") from None
         if is_for_reading:
             raise UsageError(f"--json-status-fd {options.status_fd}: this descriptor is not open for writing")
-
-
-def _following(typed: str, option: Option, rest: list[str]) -> str:
-    if not rest:
-        raise UsageError(f"{typed} needs a value: {option.value}")
-    return rest.pop(0)
-
-
-def _apply(typed: str, option: Option, options: Options, value: str) -> Options:
-    try:
-        return option.apply(options, value)
-    except ValueError as error:
-        raise UsageError(f"{typed} {value}: {error}") from None
 
 
 def _scope(_: str, value: str) -> str:
