@@ -16,14 +16,16 @@ MATRIX_PACKAGES := debootstrap git util-linux
 SERVER_PACKAGES := nginx-light postgresql nodejs
 ENGINE_PACKAGES := docker.io podman runc conmon debootstrap
 # What is about neither the terminal, where Python stays, nor the C program, nor pyinit-ps, nor what comes with pyinit.
-PLAIN_TESTS := tests/behaviour $(foreach name,job suspend same_job terminal launcher_terminal waiter adviser ps packaging pages readme,--ignore-glob=*/test_$(name)*)
+PLAIN_TESTS := tests/contract tests/namespace tests/launch $(foreach name,terminal waiter adviser,--ignore-glob=*/test_$(name).py)
 # What a program that launches itself does as the command does, but for what is said of the command line, and its start.
-ITSELF_TESTS := $(foreach name,signals status scope orphans stop terminal job_control job_keys suspend,tests/behaviour/test_$(name).py)
+ITSELF_TESTS := $(foreach name,signals status scope orphans stop,tests/contract/test_$(name).py) \
+	$(foreach name,terminal job_control job_keys suspend,tests/terminal/test_$(name).py)
 ITSELF_BUT := launcher or namespace or pause or moment_of_the_start or between_the_fork or command_that_was_killed
 PYTEST = $(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
 # Two tests at once: they wait more than they work. Not those of the engines, which share one.
 AT_ONCE := -n 2 --dist worksteal
-BY_THE_MOMENT := $(foreach name,stop terminal launcher_terminal job_control job_keys job_programs same_job suspend,tests/behaviour/test_$(name).py)
+BY_THE_MOMENT := tests/contract/test_stop.py tests/namespace/test_terminal.py \
+	$(foreach name,terminal job_control job_keys job_programs same_job suspend,tests/terminal/test_$(name).py)
 SOURCES := $(wildcard pyinit/*.py pyinit/*/* share/*/* share/*/*/*) build_steps.py setup.cfg pyproject.toml
 
 .PHONY: demo test faults lint bench matrix clean
@@ -80,9 +82,9 @@ $(VENV)/plain: $(VENV)/pyinit
 	touch $@
 
 # Not pyinit, but a program that launches itself.
-$(VENV)/itself: $(VENV)/bin/python tests/behaviour/itself.py
+$(VENV)/itself: $(VENV)/bin/python tests/launch/itself.py
 	mkdir -p $@
-	(echo '#!$(CURDIR)/$(VENV)/bin/python'; cat tests/behaviour/itself.py) > $@/pyinit
+	(echo '#!$(CURDIR)/$(VENV)/bin/python'; cat tests/launch/itself.py) > $@/pyinit
 	chmod +x $@/pyinit
 	touch $@
 

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from tests.behaviour.pid_namespace import next_line
-from tests.behaviour.shell import SHELLS, shell
 from tests.harness import PYINIT, Started, children_of, started, state_of, status_of, wait_until
+from tests.pid_namespace import next_line
+from tests.shell import SHELLS, shell
 
 PATIENCE = 1.0  # seconds after which a signal that did nothing is said to be ignored
 ORPHANS = 5

@@ -25,7 +25,7 @@ from tests.cache import bootstrap, cached, key
 
 REPOSITORY = Path(__file__).parents[1]
 SUITES = ("stable", "testing", "unstable")
-TESTS = "tests/unit tests/behaviour tests/faults"
+TESTS = "tests/unit tests/contract tests/terminal tests/namespace tests/launch tests/ps tests/shipped tests/faults"
 EMULATED_TESTS = "tests/unit"
 PACKAGES = ("ca-certificates", "make", "python3")  # "a fresh Debian with python3, make and root"
 BINFMT = Path("/proc/sys/fs/binfmt_misc")

@@ -10,10 +10,10 @@ from itertools import repeat
 
 import pytest
 
-from tests.behaviour.pid_namespace import public_pyinit
 from tests.faults.conftest import Record
 from tests.faults.scenarios import ROOT, SCENARIOS, SUPERVISE, Fault, Scenario, complaint, run
 from tests.harness import missing, need, need_root
+from tests.pid_namespace import public_pyinit
 
 SAMPLE = 25  # faults of each scenario, evenly spread
 AT_ONCE = 4

@@ -12,9 +12,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from tests.behaviour.programs import compiled
 from tests.faults.conftest import Record
 from tests.harness import Mode, children_of, need_root, started, state_of, wait_until
+from tests.programs import compiled
 
 # What the root ignores, as it does SIGTERM until it is ready; the rest does what it likes.
 NOISE = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGCONT, signal.SIGWINCH, signal.SIGURG]

@@ -15,8 +15,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.behaviour.programs import build_directory, compiled
 from tests.harness import PYTHON, need, wait_until
+from tests.programs import build_directory, compiled
 
 SAVING = 0.2  # seconds that the first three need for saving
 WORK = 1.0  # seconds that a request or a task takes

@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.behaviour.stopping import Place
 from tests.harness import PYINIT, Mode, Started, all_pids, started, wait_until
 from tests.servers.servers import Server
+from tests.stopping import Place
 
 SHELLS = {"dash": ["dash", "-c"], "bash": ["bash", "-c"], "busybox": ["busybox", "sh", "-c"]}
 FORMS = ("{}", "{}; true", "cd . && {}", "{} & wait", "{} | cat", "({}; true); true")

@@ -8,7 +8,6 @@ from collections import Counter
 
 import pytest
 
-from tests.behaviour.stopping import PLACES, Place
 from tests.harness import need, need_root, wait_until
 from tests.servers.servers import (
     Careful,
@@ -23,6 +22,7 @@ from tests.servers.servers import (
     Server,
 )
 from tests.servers.stop import FORMS, PIPELINES, SHELLS, behind_pyinit, running, stops
+from tests.stopping import PLACES, Place
 
 ONE_FORM = ("{}; true",)
 

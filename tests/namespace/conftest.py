@@ -1,0 +1,19 @@
+"""The launcher with and without root."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.harness import need_root
+from tests.pid_namespace import LAUNCHER, NOBODY, somebody
+
+
+@pytest.fixture(params=["self", "nobody"])
+def launcher(request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    """The words that start the launcher, as this user and as nobody, who needs a user namespace."""
+    if request.param == "self":
+        yield LAUNCHER
+        return
+    need_root()
+    with somebody(NOBODY, NOBODY) as user:
+        yield user.launcher

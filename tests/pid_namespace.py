@@ -1,0 +1,199 @@
+"""What the tests of --pid-namespace share: starting the launcher, and looking at namespaces from outside."""
+
+import functools
+import os
+import select
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pyinit.native import FLAGS
+from tests.harness import (
+    BASE_PYTHON,
+    DEADLINE,
+    IN_C,
+    PYINIT,
+    SCRIPT,
+    Started,
+    all_pids,
+    children_of,
+    is_pid_one,
+    missing,
+    need,
+    started,
+    status_of,
+    wait_until,
+)
+from tests.programs import build_directory
+
+LAUNCHER = [str(PYINIT), "--pid-namespace"]
+NOBODY = 65534
+# What pyinit may be sent: 9 and 19 cannot be caught, and the C library keeps 32 and 33 for itself; see signal(7).
+CATCHABLE = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+# Run by python -c: it prints the number of each signal that comes, without ever dying of one. Ready once it says 0.
+TELL_SIGNALS = """
+import signal
+every = signal.valid_signals()
+signal.pthread_sigmask(signal.SIG_BLOCK, every)
+print(0, flush=True)
+while True:
+    print(signal.sigwaitinfo(every).si_signo, flush=True)
+"""
+TELL = [BASE_PYTHON, "-I", "-c", TELL_SIGNALS]
+
+
+def launched(
+    *words: str, options: Sequence[str] = (), init: list[str] | None = None, **popen: Any
+) -> AbstractContextManager[Started]:
+    """Start `pyinit --pid-namespace OPTIONS -- words`, or `init` instead of the first two; as started() otherwise."""
+    return started(*options, "--", *words, init=init or LAUNCHER, bufsize=0, **popen)
+
+
+def next_line(run: Started, deadline: float = DEADLINE, otherwise: str = "no line came") -> bytes:
+    """The next line of what launched() started, without its end; a line that never comes fails the test."""
+    assert run.process.stdout is not None
+    assert select.select([run.process.stdout], [], [], deadline)[0], otherwise
+    return run.process.stdout.readline().rstrip(b"\n")
+
+
+def next_number(run: Started) -> int:
+    """The next line of TELL: the number of a signal."""
+    return int(next_line(run))
+
+
+def run(script: str, *, init: list[str] | None = None, **popen: Any) -> tuple[int, bytes]:
+    """Run `sh -c script` under the launcher to its end: exit status and output, stderr included."""
+    with launched("sh", "-c", script, init=init, stderr=subprocess.STDOUT, **popen) as process:
+        output = process.output()
+        return process.wait(), output
+
+
+def command_of(run: Started) -> int:
+    """The command's PID as this process sees it, once its exec has happened."""
+    return wait_until(lambda: command_below(run.pid), "the command")
+
+
+def command_below(launcher: int) -> int:
+    """The command of a launcher as this process sees it; 0: its exec has not happened yet."""
+    before = _words_of(launcher)  # those of its copies too, until their exec
+    for pid in children_of(launcher):
+        if not is_pid_one(pid) and _words_of(pid) not in (before, b""):
+            return pid
+    return 0
+
+
+def _words_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def namespace_of(pid: int | str, name: str = "pid") -> str:
+    """Which namespace a process is in, as `pid:[4026531836]`; "" where it has gone."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/{name}")
+    except OSError:
+        return ""
+
+
+def in_namespace(namespace: str) -> list[int]:
+    """The processes in a PID namespace, zombies not counted."""
+    return [pid for pid in all_pids() if namespace_of(pid) == namespace and status_of(pid).get("State", "Z")[0] != "Z"]
+
+
+class User(NamedTuple):
+    """Somebody who isn't root, with a directory that nobody else may read and a pyinit of their own in it."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    home: Path
+
+    @property
+    def launcher(self) -> list[str]:
+        return self.command(str(self.home / "bin/pyinit"), "--pid-namespace")
+
+    def command(self, *words: str) -> list[str]:
+        """`words` run as this user, by setpriv(1), which needs root."""
+        groups = ["--groups", ",".join(map(str, self.groups))] if self.groups else ["--clear-groups"]
+        return ["setpriv", "--reuid", str(self.uid), "--regid", str(self.gid), *groups, *words]
+
+
+@contextmanager
+def somebody(uid: int, gid: int, groups: tuple[int, ...] = ()) -> Iterator[User]:
+    """A user with a pyinit of their own; the directory goes in the end."""
+    need("setpriv")
+    interpreter = Path(interpreter_of(SCRIPT))
+    with tempfile.TemporaryDirectory(prefix="pyinit-test-") as outer:
+        os.chmod(outer, 0o711)
+        user = User(uid, gid, groups, Path(outer, "home"))
+        copy_installation(user.home)
+        for path in [user.home, *user.home.rglob("*")]:
+            os.chown(path, uid, gid)
+        user.home.chmod(0o700)
+        if subprocess.run(user.command("test", "-x", str(interpreter)), check=False).returncode:
+            missing(f"a Python that user {uid} may run: {interpreter} is not")
+        yield user
+
+
+@functools.cache
+def public_pyinit() -> str:
+    """The path of a copy of the pyinit under test that every user may run, wherever the checkout lies."""
+    home = build_directory() / "home"
+    copy_installation(home)
+    return str(home / "bin/pyinit")
+
+
+def without(*functions: str) -> list[str]:
+    """pyinit, run by a CPython that lacks functions of posix or _signal, as one that was built for an old glibc."""
+    script = f"""
+import _signal, posix, sys
+for name in {functions}:
+    for module in (_signal, posix):
+        vars(module).pop(name, None)
+del sys.argv[0]
+__file__ = sys.argv[0]
+exec(compile(open(__file__).read(), __file__, "exec"))
+"""
+    return [interpreter_of(SCRIPT), FLAGS, "-c", script, str(SCRIPT)]
+
+
+def interpreter_of(script: Path) -> str:
+    """The interpreter that the first line of a script names."""
+    return script.read_text().split(maxsplit=1)[0].removeprefix("#!")
+
+
+def copy_installation(home: Path) -> None:
+    """Put a copy of the pyinit under test below `home`, laid out as pip does."""
+    packages = Path("lib", "python%d.%d" % sys.version_info[:2], "site-packages")
+    (home / "bin").mkdir(parents=True)
+    for program in {PYINIT, SCRIPT}:
+        shutil.copy(program, home / "bin")
+    if IN_C:  # as pip writes it for an interpreter that every user may run
+        (home / "bin/pyinit-python").write_text(f"#!{BASE_PYTHON}\n{SCRIPT.read_text().partition(chr(10))[2]}")
+    installed = PYINIT.parent.parent / packages
+    shutil.copytree(installed / "pyinit", home / packages / "pyinit")
+    for library in installed.glob("_prctl*"):
+        shutil.copy(library, home / packages)
+
+
+def in_mount_namespace(script: str, *words: str) -> list[str]:
+    """A command line that runs `script` in a mount namespace of its own, then execs `words`. It needs root."""
+    return [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-ec",
+        f'{script}\nexec {shlex.join(words)} "$@"',
+        "sh",
+    ]

@@ -1,0 +1,279 @@
+"""pyinit-ps: what it finds is true. Each finding is made for real, and then the stop shows whether it was one."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from pyinit.ps import diagnosis, snapshot
+from tests.harness import (
+    BASE_PYTHON,
+    PYINIT,
+    children_of,
+    has_taken_all,
+    is_adviser,
+    need,
+    settled,
+    started,
+    state_of,
+    status_of,
+    wait_until,
+)
+from tests.programs import compiled
+from tests.ps.looking import as_pid_1, effects, look, pid_1_of, problems, run_ps, survives
+from tests.stopping import DEAF, recorder, up
+
+
+def test_a_shell_as_pid_1_is_found_and_does_not_stop() -> None:
+    with as_pid_1("sh", "-c", "sleep 1000 & echo up; wait") as run:
+        up(run)
+        shell = pid_1_of(run)
+        sleep = wait_until(lambda: children_of(shell))[0]
+        assert problems(shell) == [("shell", [shell, sleep])]
+        assert effects(shell) == {shell: "dropped", sleep: "ends it"}
+        assert survives(shell)
+        assert state_of(sleep) == "S"
+
+
+@pytest.mark.parametrize(
+    ("trap", "kind"), [("", "dropped"), ("trap '' TERM; ", "ignored"), ("trap 'exit 3' TERM; ", "caught")]
+)
+def test_a_server_as_pid_1_that_takes_no_sigterm_is_found_and_one_that_does_is_not(trap: str, kind: str) -> None:
+    with as_pid_1("sh", "-c", f"{trap}echo up; while read -r line; do :; done", stdin=-1) as run:
+        up(run)
+        server = pid_1_of(run)
+        assert effects(server)[server] == kind
+        assert problems(server) == ([] if kind == "caught" else [("deaf-init", [server])])
+        os.kill(server, signal.SIGTERM)
+        run.close_stdin()
+        assert run.wait() == (3 if kind == "caught" else 0)
+
+
+def test_zombies_are_whose_they_are(tmp_path: Path) -> None:
+    made = "import os, time\nfor _ in range(7):\n    if os.fork() == 0: os._exit(0)\nprint('up', flush=True)\n"
+    words = (BASE_PYTHON, "-ISc", made + "time.sleep(1000)")
+    with as_pid_1(*words) as run:
+        up(run)
+        server = pid_1_of(run)
+        wait_until(lambda: [state_of(pid) for pid in children_of(server)] == ["Z"] * 7, "zombies")
+        kinds = dict(problems(server))
+        assert set(kinds) == {"deaf-init", "zombies-of-init"}
+        assert kinds["zombies-of-init"] == [server, *sorted(children_of(server))]
+    with started(*words, mode="pid1") as run:
+        up(run)
+        server = run.main_child()
+        wait_until(lambda: [state_of(pid) for pid in children_of(server)] == ["Z"] * 7, "zombies")
+        assert problems(server) == [("zombies", [server, *sorted(children_of(server))])]
+
+
+def test_orphans_behind_pyinit_are_no_finding() -> None:
+    with started("sh", "-c", "for i in 1 2 3 4 5; do (true &); done; echo up; read -r _", mode="pid1", stdin=-1) as run:
+        up(run)
+        settled(run.pid)
+        assert problems(run.pid) == []
+
+
+@pytest.mark.parametrize("init", ["tini", "catatonit"])
+def test_a_shell_behind_an_init_that_tells_it_alone_is_found_and_its_server_is_not_told(
+    init: str, tmp_path: Path
+) -> None:
+    need(init)
+    words = ("sh", "-c", '"$@"; true', "sh", *recorder(tmp_path / "told"))
+    with as_pid_1(*words, init=[init, "--"]) as run:
+        up(run)
+        pid = pid_1_of(run)
+        shell = children_of(pid)[0]
+        assert problems(pid) == [("untold", [shell, *children_of(shell)])]
+        os.kill(pid, signal.SIGTERM)
+        run.wait()
+        assert not (tmp_path / "told").exists()
+    with as_pid_1(*words, init=[init, "-g", "--"]) as run:
+        up(run)
+        assert problems(pid_1_of(run)) == []
+
+
+@pytest.mark.parametrize("init", ["tini", "dumb-init", "catatonit", "pyinit"])
+def test_a_command_that_ignores_sigterm_is_found_behind_any_init(init: str) -> None:
+    path = str(PYINIT) if init == "pyinit" else init
+    need(path)
+    with as_pid_1("sh", "-c", DEAF, init=[path, "--"]) as run:
+        up(run)
+        pid = pid_1_of(run)
+        command = children_of(pid)[0]
+        assert ("deaf", [command]) in problems(pid)
+        assert ("deaf", [command]) not in problems(pid, "--signal", "QUIT")
+        assert survives(pid)
+        assert state_of(command) == "S"
+
+
+def test_whom_pyinit_tells_and_in_which_order_is_what_it_does(tmp_path: Path) -> None:
+    """A shell, then what it leaves: a server, and at last the reader of its pipe."""
+    files = [tmp_path / name for name in ("server", "reader")]
+    server, reader = (recorder(file, 0.2) for file in files)
+    script = (
+        f'{" ".join(map(repr, server[:2]))} "$1" {files[0]} 0.2 | {" ".join(map(repr, reader[:2]))} "$1" {files[1]} 0.2'
+    )
+    with started("sh", "-c", f"{script}; true", "sh", server[2], mode="pid1", stderr=-1) as run:
+        shell = run.main_child()
+        both = wait_until(lambda: found if len(found := sorted(children_of(shell))) == 2 else [], "both")
+        wait_until(lambda: [effects(run.pid).get(pid) for pid in both] == ["taken", "taken"], "both to wait")
+        (order,) = [found for found in look(run.pid)["findings"] if found["kind"] == "order"]
+        assert order["pids"] == [shell, *both]
+        run.send(signal.SIGTERM)
+        run.wait()
+        assert files[0].read_text() == "SIGTERM"
+        assert [file.stat().st_mtime_ns for file in files if file.exists()] == sorted(
+            file.stat().st_mtime_ns for file in files if file.exists()
+        )
+
+
+def test_a_drain_is_told_of_with_those_who_are_still_there() -> None:
+    with started("sh", "-c", f"({DEAF}) & read -r _; exit 7", "sh", mode="pid1", stdin=-1) as run:
+        up(run)
+        deaf = children_of(run.main_child())[0]
+        settled(run.pid)
+        run.close_stdin()
+        wait_until(lambda: [pid for pid in children_of(run.pid) if not is_adviser(pid)] == [deaf], "the drain")
+        wait_until(lambda: has_taken_all(run.pid), "the adviser")
+        (found,) = [found for found in look(run.pid)["findings"] if found["kind"] == "draining"]
+        assert deaf in found["pids"]
+        assert ("deaf", [deaf]) in [(kind, pids[:1]) for kind, pids in problems(run.pid)]
+        os.kill(deaf, signal.SIGKILL)
+        assert run.wait() == 7
+
+
+def test_state_d_is_told_of() -> None:
+    with started(compiled("vfork"), mode="pid1") as run:
+        pid = run.main_child()
+        wait_until(lambda: state_of(pid) == "D", "state D")
+        assert ("uninterruptible", [pid]) in [(found["kind"], found["pids"]) for found in look(run.pid)["findings"]]
+        assert problems(run.pid) == []
+
+
+@pytest.mark.parametrize("mode", ["sigwait", "handler", "gone", "none"])
+def test_any_thread_may_take_a_signal(mode: str) -> None:
+    with as_pid_1(compiled("threads", "-pthread"), mode) as run:
+        up(run)
+        pid = pid_1_of(run)
+        if mode == "sigwait":
+            wait_until(lambda: effects(pid)[pid] == "taken", "the thread to wait")
+        assert problems(pid) == ([("deaf-init", [pid])] if mode == "none" else [])
+        if mode == "none":
+            assert survives(pid)
+        else:
+            os.kill(pid, signal.SIGTERM)
+            assert run.wait() == 5
+
+
+def test_a_script_is_a_shell_too(tmp_path: Path) -> None:
+    script = tmp_path / "entry"
+    script.write_text("#!/bin/sh\nsleep 1000 & echo up\nwait\n")
+    script.chmod(0o755)
+    need("tini")
+    with as_pid_1(str(script)) as run:
+        up(run)
+        assert [kind for kind, _ in problems(pid_1_of(run))] == ["shell"]
+    with as_pid_1(str(script), init=["tini", "--"]) as run:
+        up(run)
+        assert [kind for kind, _ in problems(pid_1_of(run))] == ["untold"]
+
+
+def test_a_namespace_that_goes_meanwhile_is_left_out() -> None:
+    with as_pid_1("sh", "-c", "echo up; exec sleep 1000") as run:
+        up(run)
+        pid = pid_1_of(run)
+        _, group = snapshot.around(pid, snapshot.everyone())
+        assert [finding.kind for finding in diagnosis.find(group, signal.SIGTERM)] == ["deaf-init"]
+        os.kill(pid, signal.SIGKILL)
+        run.wait()
+        assert diagnosis.lasting(group, signal.SIGTERM) == []
+
+
+# Behind which inits the shell's child is told: `told` says so, and then nothing is found.
+TELLERS: dict[str, tuple[list[str], dict[str, str], bool]] = {
+    "tini by its variable": (["tini", "--"], {"TINI_KILL_PROCESS_GROUP": "1"}, True),
+    "tini -e 143 -g": (["tini", "-e", "143", "-g", "--"], {}, True),
+    "tini -p SIGKILL": (["tini", "-p", "SIGKILL", "--"], {}, False),
+    "dumb-init": (["dumb-init", "--"], {}, True),
+    "dumb-init -c": (["dumb-init", "-c", "--"], {}, False),
+    "pyinit": ([str(PYINIT), "--"], {}, True),
+    "pyinit -g": ([str(PYINIT), "-g", "--"], {}, True),
+}
+
+
+@pytest.mark.parametrize("name", TELLERS)
+def test_who_tells_what_a_shell_has_started(name: str, tmp_path: Path) -> None:
+    init, variables, tells = TELLERS[name]
+    need(init[0])
+    words = ("sh", "-c", '"$@"; true', "sh", *recorder(tmp_path / "told", 0))
+    with as_pid_1(*words, init=init, env={**os.environ, **variables}) as run:
+        up(run)
+        pid = pid_1_of(run)
+        assert [kind for kind, _ in problems(pid)] == ([] if tells else ["untold"])
+        shell = children_of(pid)[0]
+        tells_at_once = tells and init[0] != str(PYINIT)
+        if tells_at_once:  # it leaves with the shell, and the kernel kills the rest: so the shell has to take its time
+            os.kill(shell, signal.SIGSTOP)
+            wait_until(lambda: state_of(shell) == "T", "the shell to stop")
+        os.kill(pid, signal.SIGTERM)
+        if tells_at_once:
+            wait_until((tmp_path / "told").exists, "it to be told")
+            os.kill(shell, signal.SIGCONT)
+        run.wait()
+        assert (tmp_path / "told").exists() == tells
+
+
+# A command that ignores SIGTERM alone, and whether a stop ends it all the same.
+REWRITERS: dict[str, tuple[list[str], list[str]]] = {
+    "pyinit -r TERM:USR1": ([str(PYINIT), "-r", "TERM:USR1", "--"], []),
+    "pyinit -k": ([str(PYINIT), "-k", "0.2", "--"], []),
+    "dumb-init -r": (["dumb-init", "-r", "15:10", "--"], []),
+    "pyinit -r TERM:0": ([str(PYINIT), "-r", "TERM:0", "--"], ["no-stop"]),
+    "dumb-init --rewrite": (["dumb-init", "--rewrite", "15:0", "--"], ["no-stop"]),
+}
+
+
+@pytest.mark.parametrize("name", REWRITERS)
+def test_what_an_init_makes_of_the_signal_counts(name: str) -> None:
+    init, kinds = REWRITERS[name]
+    need(init[0])
+    with as_pid_1("sh", "-c", "trap '' TERM; echo up; exec sleep 1000", init=init) as run:
+        up(run)
+        pid = pid_1_of(run)
+        assert [kind for kind, _ in problems(pid)] == kinds
+        if kinds:
+            assert survives(pid)
+        else:
+            os.kill(pid, signal.SIGTERM)
+            run.wait()
+
+
+def test_what_is_stopped_is_found_and_takes_the_signal_when_it_is_continued() -> None:
+    need("tini")
+    with as_pid_1("sleep", "1000", init=["tini", "--"]) as run:
+        pid = pid_1_of(run)
+        sleep = wait_until(lambda: children_of(pid))[0]
+        wait_until(lambda: status_of(sleep)["Name"] == "sleep", "sleep")
+        os.kill(sleep, signal.SIGSTOP)
+        wait_until(lambda: state_of(sleep) == "T", "it to stop")
+        assert problems(pid) == [("stopped", [sleep])]
+        assert survives(pid)
+        os.kill(sleep, signal.SIGCONT)
+        assert run.wait() == 128 + signal.SIGTERM
+
+
+def test_what_is_so_for_a_moment_is_no_problem() -> None:
+    need("tini")
+    with as_pid_1("sh", "-c", "echo up; while :; do (true &); done", init=["tini", "-g", "--"]) as run:
+        up(run)
+        pid = pid_1_of(run)
+        assert [found for _ in range(20) for found in problems(pid)] == []
+
+
+def test_who_only_calls_itself_pyinit_breaks_nothing() -> None:
+    words = [BASE_PYTHON, "-ISc", "import ctypes, time; ctypes.CDLL(None).prctl(15, b'pyinit'); time.sleep(1000)"]
+    with as_pid_1(*words, "/pyinit", "--woken=xyz", "--nonsense") as run:
+        pid = pid_1_of(run)
+        wait_until(lambda: status_of(pid)["Name"] == "pyinit", "its name")
+        assert run_ps(pid).returncode == 0

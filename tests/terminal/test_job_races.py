@@ -1,0 +1,64 @@
+"""Ctrl-Z at any moment of the start, and a pipeline that stops on input after `bg`: with -n as without."""
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+from tests.harness import children_of, state_of, status_of, wait_until
+from tests.shell import CTRL_C, Shell
+
+TIMES = int(os.environ.get("JOB_RACES", "5"))
+LATEST = 0.05  # seconds
+
+
+def test_ctrl_z_at_any_moment_of_the_start_suspends_the_job(sh: Shell, either: str) -> None:
+    """It stops as a whole, and `fg` continues it as a whole."""
+    moments = random.Random(0)
+    for _ in range(TIMES):
+        sh.start(f"{either} cat")
+        wait_until(lambda: hears_ctrl_z(job_of(sh)), "the fork to hear Ctrl-Z")
+        time.sleep(moments.random() * LATEST)  # not a wait for anything: it is where in the start the key falls
+        assert "Stopped" in sh.suspend()
+        wait_until(lambda: all(state_of(pid) == "T" for pid in in_job(sh)), "all of the job to stop")
+        goes_on(sh)
+
+
+def in_job(sh: Shell) -> list[int]:
+    """The processes of the only job."""
+    return [pid for pid in sh.alive() if os.getpgid(pid) == job_of(sh)]
+
+
+def job_of(sh: Shell) -> int:
+    """The leader of the only job."""
+    (job,) = (pid for pid in children_of(sh.pid) if state_of(pid) != "Z")
+    return job
+
+
+def hears_ctrl_z(pid: int) -> bool:
+    """Whether a process does not ignore SIGTSTP, as a shell's fork does until it has set its signals."""
+    return not int(status_of(pid)["SigIgn"], 16) >> (signal.SIGTSTP - 1) & 1
+
+
+def test_a_pipeline_that_stops_on_input_after_bg_is_a_stopped_job(sh: Shell, either: str, tmp_path: Path) -> None:
+    """It reads once all of it runs: SIGTTIN during bg's kill(2) stops some of a group, without pyinit too."""
+    for turn in range(TIMES):
+        go = tmp_path / str(turn)
+        os.mkfifo(go)
+        sh.start(f"{either} sh -c 'echo up; read _ <{go}; cat | cat'")
+        sh.see("up\r\n")
+        assert "Stopped" in sh.suspend()
+        sh.run("bg")
+        go.write_text("\n")
+        wait_until(lambda: "Stopped" in sh.run("jobs"), "the job to stop on input")
+        goes_on(sh)
+
+
+def goes_on(sh: Shell) -> None:
+    """Check that `fg` continues the only job, and end it."""
+    sh.start("fg")
+    sh.echoes("again")
+    sh.type(CTRL_C)
+    sh.prompt()
+    wait_until(lambda: sh.alive() == [sh.pid], "the end of the job")
