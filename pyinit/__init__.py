@@ -54,7 +54,8 @@ def launch(
     parent_death_signal  "TERM": the signal that pyinit gets when its parent dies
     warn_on_reap    write one warning for each orphan that pyinit reaps
     verbose         1: say on stderr what pyinit does; 2: every signal and reap
-    json_status_fd  write {"child-pid": N} and {"exit-code": N} to this descriptor; the program keeps it too
+    json_status_fd  write {"child-pid": N}, {"phase": ...} and {"exit-code": N} to this descriptor;
+                    the program keeps it too
 
     Returns True in the child that launch() has made. A second call in that child does nothing and returns True.
     Returns False in any other process.

@@ -1,4 +1,4 @@
-"""Messages to stderr that can neither block pyinit nor end it.
+"""Messages to stderr, and lines for --json-status-fd, that can neither block pyinit nor end it.
 
 Most runs print no message, so the code that prints one is in base.output, and is imported for the first message.
 """
@@ -48,6 +48,14 @@ def info(message: str) -> None:
 def debug(message: str) -> None:
     """Say, with -vv, what each process and signal did."""
     _say(DEBUG, message)
+
+
+def report(status_fd: int, document: str) -> None:
+    """Write the line `document` to --json-status-fd, if that option was given."""
+    if status_fd >= 0:
+        from .output import write
+
+        write(status_fd, f"{document}\n".encode())
 
 
 def attempt(step: "Callable[..., object]", *arguments: object) -> bool:

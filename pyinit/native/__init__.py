@@ -91,15 +91,9 @@ def told(words: list[str]) -> Told | None:
 def serves(options: "Options") -> bool:
     """Return whether the C program can wait with these options.
 
-    The C program forwards signals only to the command, and prints only errors.
+    The C program forwards signals only to the command. Of the messages it prints only errors.
     """
-    return (
-        options.scope == "child"
-        and not options.wait_all
-        and not options.warn_on_reap
-        and options.verbosity <= 0
-        and options.status_fd < 0
-    )
+    return options.scope == "child" and not options.wait_all and not options.warn_on_reap and options.verbosity <= 0
 
 
 class Waiter:
@@ -112,11 +106,11 @@ class Waiter:
     Otherwise it is another process, which gets every signal and applies the options.
     """
 
-    __slots__ = ("flags", "grace", "is_possible", "pid_one", "tail", "words")
+    __slots__ = ("flags", "grace", "is_possible", "pid_one", "status_fd", "tail", "words")
 
     def __init__(self, options: "Options", words: list[str], script: str, pid_one: int = 0) -> None:
         self.words = ["pyinit", *words]
-        self.pid_one = pid_one
+        self.pid_one, self.status_fd = pid_one, options.status_fd
         signals = orders(options)
         if pid_one > 1:
             signals = [order & ~(STOPS | OR_TERM) for order in signals]
@@ -141,7 +135,8 @@ class Waiter:
         try:
             if reader:  # 0 means that stdin was closed, and the pipe has taken its place
                 stdin, survives = posix.dup(0), posix.get_inheritable(0)
-            head = _packed(4, [child, self.pid_one, self.flags, min(int(self.grace * 10), LONGEST_GRACE), stdin])
+            grace = min(int(self.grace * 10), LONGEST_GRACE)
+            head = _packed(4, [child, self.pid_one, self.flags, grace, self.status_fd, stdin])
             posix.write(writer, head + self.tail)
             if reader:
                 posix.set_inheritable(stdin, True)

@@ -185,7 +185,7 @@ def fork_and_become(options: Options, words: list[str]) -> None:
             set_subreaper(1)
             undo.append((set_subreaper, 0))
         waiter = None
-        if native.serves(options) and not options.parent_death_signal and not has_terminal:
+        if native.serves(options) and not options.parent_death_signal and options.status_fd < 0 and not has_terminal:
             waiter = native.Waiter(options, words, SCRIPT)
         child = posix.fork()
         if child:

@@ -25,6 +25,7 @@ static struct orders {
     int flags;                   /* PAUSES: there is no command; wait until a stop signal comes.
                                     BOUNDED: a stop signal sets a deadline (-k), at which the adviser kills everything */
     int grace;                   /* tenths of a second until SIGKILL, if there is no adviser */
+    int status_fd;               /* of --json-status-fd, or -1 */
     int input;                   /* the descriptor of stdin: the orders come as descriptor 0; -1: stdin is closed */
     unsigned short signals[SIGNALS]; /* SIGNAL: deliver this one to the command, unless it is 0. STOPS: it is a stop
                                     signal. IF_SENT: deliver it only if a process has sent it. OR_TERM: if the command
@@ -90,10 +91,21 @@ static int start_adviser(void)
     return adviser = pid > 0 ? pid : 0;
 }
 
+/* Write {"name": value} to --json-status-fd. */
+static void report(const char *name, const char *value)
+{
+    char begin[32];
+
+    put(put(put(begin, "{\""), name), "\": ");
+    if (orders.status_fd >= 0)
+        write_line(orders.status_fd, begin, value, "}");
+}
+
 /* Reap the children that have ended. Return 0 if others are left, and -ECHILD if there are none. */
 static int reap(void)
 {
     int pid, ended, deaths = 0;
+    char number[4];
 
     while ((pid = waitpid(-1, &ended, WNOHANG)) > 0) {
         if (WIFSTOPPED(ended)) /* this child is traced */
@@ -107,6 +119,8 @@ static int reap(void)
         if (pid == orders.child) {
             orders.child = 0;
             status = WIFEXITED(ended) ? WEXITSTATUS(ended) : 128 + WTERMSIG(ended);
+            put_number(number, orders.statuses[status]);
+            report("exit-code", number);
             if (orders.pid_one > 1 && kill(orders.pid_one, SIGCHLD) < 0) /* PID 1 cannot see this death itself */
                 _exit(orders.statuses[status]);
         } else if (pid == orders.pid_one) {
@@ -196,6 +210,8 @@ static void act_on(const siginfo_t *info)
     if (order & IF_SENT && info->si_code > 0)
         return;
     if (order & STOPS) {
+        if (!stop && (orders.child || orders.flags & PAUSES))
+            report("phase", "\"stopping\"");
         stop = signum;
         orders.flags &= ~PAUSES;
     }
@@ -288,6 +304,7 @@ static void give_default_orders(void)
     if (end)
         put(end, "-python");
     orders.grace = GRACE;
+    orders.status_fd = -1;
     for (int signum = 0; signum < SIGNALS; signum++)
         orders.signals[signum] = different[signum] ? different[signum] : signum;
     for (int code = 0; code < 256; code++)

@@ -227,16 +227,21 @@ static char *put_number(char *to, sigmask number)
     return to;
 }
 
-/* Write a line to stderr. If stderr cannot take it at once, the line is lost, because nothing may block PID 1. */
-static void say(const char *what)
+/* Write three texts as one line. If `fd` cannot take it at once, the line is lost, because nothing may block PID 1. */
+static void write_line(int fd, const char *begin, const char *middle, const char *rest)
 {
-    struct pollfd out = {2, POLLOUT, 0};
-    char line[128], *end = put(put(put(line, "pyinit: "), what), "\n");
+    struct pollfd out = {fd, POLLOUT, 0};
+    char line[128], *end = put(put(put(put(line, begin), middle), rest), "\n");
     siginfo_t info;
     struct timespec none = {0, 0};
 
-    if (poll(&out, 1, 0) == 1 && out.revents & POLLOUT && write(2, line, end - line) < 0)
+    if (poll(&out, 1, 0) == 1 && out.revents & POLLOUT && write(fd, line, end - line) < 0)
         wait_for_signal(SIGNAL_BIT(SIGPIPE) | SIGNAL_BIT(SIGXFSZ), &info, &none); /* drop the kernel's signal */
+}
+
+static void say(const char *what)
+{
+    write_line(2, "pyinit: ", what, "");
 }
 
 /* ---- /proc ---- */

@@ -97,7 +97,7 @@ class Init:
     def started(self) -> None:
         """Report that the command's exec has happened."""
         log.info(f"{self.options.command[0]} runs as PID {self.child.pid}")
-        report(self.status_fd, f'{{"child-pid": {self.child.pid}}}')
+        log.report(self.status_fd, f'{{"child-pid": {self.child.pid}}}')
 
     def let_go(self) -> None:
         """Leave the current directory, and close the descriptors that pyinit does not need once the command runs."""
@@ -130,6 +130,7 @@ class Init:
 
         options, has_terminal = self.options, self.inherited.terminal is not None
         self.stop = Stop(grace=options.grace, kill_after=options.kill_after, wait_all=options.wait_all)
+        self.stop.announce = lambda phase: log.report(self.status_fd, f'{{"phase": "{phase}"}}')
         self.targets = Targets(options.scope, self.child, share_group=has_terminal)
         self.reaper = Reaper(self.child, self.child_changed, watches=has_terminal, warns=options.warn_on_reap)
         self.start_job()
@@ -258,7 +259,7 @@ class Init:
             from ..base.signals import describe
 
             log.info(f"the command, PID {pid}, ended: {describe(wait_status)}")
-        report(self.status_fd, f'{{"exit-code": {status}}}')
+        log.report(self.status_fd, f'{{"exit-code": {status}}}')
 
     def drain(self) -> None:
         """End the leftover processes."""
@@ -350,11 +351,3 @@ class Init:
             except OSError:
                 pass  # EPERM
         return True
-
-
-def report(status_fd: int, document: str) -> None:
-    """Write the line `document` to --json-status-fd, if that option was given."""
-    if status_fd >= 0:
-        from ..base.output import write
-
-        write(status_fd, f"{document}\n".encode())

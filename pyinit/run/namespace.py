@@ -22,8 +22,8 @@ from ..base.syscalls import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, mount, prctl, uns
 from ..family import Targets
 from ..family.reaper import Reaper
 from ..stop import Stop
-from .command import CommandError, Inherited, close, close_status_fd, error_in, fork, pipe, read_report
-from .init import Init, report
+from .command import CommandError, Inherited, close, error_in, fork, pipe, read_report
+from .init import Init
 from .privileges import Privileges
 
 TYPE_CHECKING = False
@@ -83,7 +83,7 @@ class Launcher(Init):
             status_fd=options.status_fd,
         )
         super().__init__(own, inherited)
-        self.inner_options = options.replace(status_fd=-1, remapped=frozenset())
+        self.inner_options = options.replace(remapped=frozenset())
         self.privileges = privileges
 
     def start(self) -> None:
@@ -122,7 +122,6 @@ class Launcher(Init):
         close(report_fd)
         log.attempt(posix.read, self.go_reader, 1)  # wait for the command: no child of PID 1 may take its PID
         close(self.go_reader)
-        close_status_fd(self.status_fd)
         PidOne(self.inner_options, self.inherited).run()
 
     def be_command(self, report_fd: int) -> "NoReturn":
@@ -145,7 +144,7 @@ class Launcher(Init):
                 namespace = f', "pid-namespace": {posix.stat("/proc/self/ns/pid_for_children").st_ino}'
             except OSError:  # /proc is missing outside
                 namespace = ""
-            report(self.status_fd, f'{{"child-pid": {pid}{namespace}}}')
+            log.report(self.status_fd, f'{{"child-pid": {pid}{namespace}}}')
 
     def prepare(self) -> None:
         """Make what the launcher needs. If job control cannot be imported any more, go on without it."""

@@ -225,7 +225,7 @@ OPTIONS = (
     Option(
         "", "json-status-fd", "FD", "bubblewrap", "status_fd",
         lambda _, value: _integer(value, "a descriptor", 2**31 - 1),
-        'write {"child-pid": N}, {"exit-code": N} to FD',
+        'write {"child-pid": N}, {"phase": ...}, {"exit-code": N} to FD',
     ),
     Option("s", "subreaper", "", "tini", "prints", lambda old, _: old, "ignored: it always is PID 1 or a subreaper"),
     Option("l", "license", "", "tini", "prints", lambda *_: lambda: LICENSE, "print the licence and exit"),

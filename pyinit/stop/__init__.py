@@ -26,8 +26,8 @@ reads no clock: its caller reports each event with its time, in seconds of monot
 for.
 
     phase      the main child   a stop signal      its end               the deadline passes   the rest is deaf (d)
-    running    lives            -> asked           -> draining (a)(b)    -                     -
-    asked      lives            (forwarded)        -> draining (b)       -> killing            -
+    running    lives            -> stopping        -> draining (a)(b)    -                     -
+    stopping   lives            (forwarded)        -> draining (b)       -> killing            -
     waiting    has ended        -> draining (b)    -                     -                     -
     draining   has ended        first: (c)         -                     -> killing            -> killing
                                 second: killing
@@ -42,7 +42,11 @@ import _signal
 
 from ..base import GRACE
 
-RUNNING, ASKED, WAITING, DRAINING, KILLING = "running", "asked", "waiting", "draining", "killing"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RUNNING, STOPPING, WAITING, DRAINING, KILLING = "running", "stopping", "waiting", "draining", "killing"
 LAST_CALL = 1.0  # seconds before the deadline
 
 
@@ -50,13 +54,14 @@ class Stop:
     """The phase of a stop, and its times.
 
     `grace` and `kill_after` are what the options say, in seconds, or None. `signum` is the last stop signal, as the
-    command gets it, or 0 if none has come.
+    command gets it, or 0 if none has come. `announce` is called with each new phase.
     """
 
-    __slots__ = ("bounded", "grace", "grace_over", "kill_after", "kill_at", "phase", "signum", "wait_all")
+    __slots__ = ("announce", "bounded", "grace", "grace_over", "kill_after", "kill_at", "phase", "signum", "wait_all")
 
     def __init__(self, *, grace: float | None = None, kill_after: float | None = None, wait_all: bool = False) -> None:
         self.phase = RUNNING
+        self.announce: Callable[[str], None] = lambda _: None
         self.signum = 0
         self.grace = GRACE if grace is None else grace
         self.bounded = grace is not None  # whether the grace also limits a drain that was asked for
@@ -68,11 +73,11 @@ class Stop:
     def ask(self, signum: int, now: float) -> None:
         """Note that a stop signal has come at the time `now`, and that the command gets it as `signum`."""
         if self.phase == DRAINING and self.signum:
-            self.phase = KILLING
+            self._go_to(KILLING)
         elif self.phase == WAITING:
             self._drain(now)
         elif self.phase == RUNNING:
-            self.phase = ASKED
+            self._go_to(STOPPING)
         if self.kill_after is not None and not self.signum:
             self.kill_at = now + self.kill_after
         self.signum = signum
@@ -80,19 +85,23 @@ class Stop:
     def main_child_ended(self, now: float) -> None:
         """Note that the main child, or --pause, has ended at the time `now`, and that other processes are left."""
         if self.phase == RUNNING and self.wait_all:
-            self.phase = WAITING
-        elif self.phase in (RUNNING, ASKED):
+            self._go_to(WAITING)
+        elif self.phase in (RUNNING, STOPPING):
             self._drain(now)
 
+    def _go_to(self, phase: str) -> None:
+        self.phase = phase
+        self.announce(phase)
+
     def _drain(self, now: float) -> None:
-        self.phase = DRAINING if self.grace else KILLING
+        self._go_to(DRAINING if self.grace else KILLING)
         self.grace_over = now + self.grace
 
     def deadline(self) -> float | None:
         """Return the time at which the caller has to call expire(), or None if no time is known now."""
         if self.phase == DRAINING and (self.bounded or not self.signum):
             return self.grace_over if self.kill_at is None else min(self.grace_over, self.kill_at)
-        return self.kill_at if self.phase in (ASKED, DRAINING) else None
+        return self.kill_at if self.phase in (STOPPING, DRAINING) else None
 
     def drain_signal(self) -> int:
         """Return the signal for the leftover processes: the last stop signal, or SIGTERM if there was none.
@@ -112,4 +121,4 @@ class Stop:
 
     def expire(self) -> None:
         """Go to the phase killing: the deadline has passed, or the grace is over and the rest is deaf."""
-        self.phase = KILLING
+        self._go_to(KILLING)

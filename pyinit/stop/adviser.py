@@ -56,6 +56,7 @@ class Adviser:
         self.stop = Stop(grace=options.grace, kill_after=options.kill_after)
         if told.stop:
             self.stop.ask(told.stop, monotonic())
+        self.stop.announce = lambda phase: log.report(options.status_fd, f'{{"phase": "{phase}"}}')
 
     def run(self) -> None:
         """Wait for the command's end, then drain."""

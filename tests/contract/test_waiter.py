@@ -50,18 +50,30 @@ def rests(pid: int) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [[], ["-s"], ["-k", "5"], ["-t", "999999999"], ["-k", "999999999"], ["-e", "143", "-r", "HUP:TERM"], ["-c"]],
+    [
+        [],
+        ["-s"],
+        ["-k", "5"],
+        ["-t", "999999999"],
+        ["-k", "999999999"],
+        ["-e", "143", "-r", "HUP:TERM"],
+        ["-c"],
+        ["--json-status-fd", "0"],
+    ],
     ids=str,
 )
 def test_it_waits_in_c_with_any_option_that_is_a_number_or_a_row_of_a_table(mode: Mode, options: list[str]) -> None:
-    with started(*options, "sleep", "1000", mode=mode, stderr=subprocess.STDOUT) as run:
+    with (
+        open(os.devnull, "w") as stdin,
+        started(*options, "sleep", "1000", mode=mode, stdin=stdin, stderr=subprocess.STDOUT) as run,
+    ):
         rests(run.pid)
         run.send(signal.SIGHUP if "-r" in options else signal.SIGTERM)
         assert run.wait() == (0 if "-e" in options else 143)
         assert run.output() == b""
 
 
-@pytest.mark.parametrize("options", [["-w"], ["-v"], ["-a"], ["-g"], ["--scope", "all"], ["--json-status-fd", "1"]])
+@pytest.mark.parametrize("options", [["-w"], ["-v"], ["-a"], ["-g"], ["--scope", "all"]])
 def test_python_stays_if_there_is_something_to_say_or_others_to_signal(options: list[str]) -> None:
     with started(*options, "sleep", "1000", stderr=subprocess.DEVNULL) as run:
         wait_until(lambda: waits_for_ever(run.pid), "the loop")

@@ -40,7 +40,6 @@ def test_a_pause_ends_by_sigterm_and_sigint_alone() -> None:
         {"wait_all": True},
         {"warn_on_reap": True},
         {"verbosity": 1},
-        {"status_fd": 3},
     ],
     ids=str,
 )
@@ -50,7 +49,15 @@ def test_python_stays_if_there_is_something_to_say_or_others_to_signal(given: di
 
 @pytest.mark.parametrize(
     "given",
-    [{}, {"kill_after": 0.0}, {"grace": 1.0}, {"pause": True}, {"rewrites": {1: 15}}, {"remapped": frozenset({143})}],
+    [
+        {},
+        {"kill_after": 0.0},
+        {"grace": 1.0},
+        {"pause": True},
+        {"rewrites": {1: 15}},
+        {"remapped": frozenset({143})},
+        {"status_fd": 3},
+    ],
     ids=str,
 )
 def test_the_c_program_serves_what_is_a_number_or_a_row_of_its_tables(given: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from pyinit.base import GRACE
-from pyinit.stop import ASKED, DRAINING, KILLING, RUNNING, WAITING, Stop
+from pyinit.stop import DRAINING, KILLING, RUNNING, STOPPING, WAITING, Stop
 
 TERM, INT, QUIT = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT
 
@@ -13,7 +13,7 @@ TERM, INT, QUIT = signal.SIGTERM, signal.SIGINT, signal.SIGQUIT
 def stop_in(phase: str, *, asked: bool = False, grace: float | None = None, kill_after: float | None = None) -> Stop:
     """A stop that is in `phase`: whatever led there happened at 100."""
     stop = Stop(grace=grace, kill_after=kill_after, wait_all=phase == WAITING)
-    if phase == ASKED or asked:
+    if phase == STOPPING or asked:
         stop.ask(TERM, 100)
     if phase in (WAITING, DRAINING, KILLING):
         stop.main_child_ended(100)
@@ -26,8 +26,8 @@ def stop_in(phase: str, *, asked: bool = False, grace: float | None = None, kill
 @pytest.mark.parametrize(
     ("phase", "asked", "then"),
     [
-        (RUNNING, False, ASKED),
-        (ASKED, True, ASKED),
+        (RUNNING, False, STOPPING),
+        (STOPPING, True, STOPPING),
         (WAITING, False, DRAINING),
         (DRAINING, False, DRAINING),
         (DRAINING, True, KILLING),
@@ -41,7 +41,7 @@ def test_a_stop_signal(phase: str, asked: bool, then: str) -> None:
     assert (stop.phase, stop.signum) == (then, QUIT)
 
 
-@pytest.mark.parametrize(("phase", "then"), [(RUNNING, DRAINING), (ASKED, DRAINING), (KILLING, KILLING)])
+@pytest.mark.parametrize(("phase", "then"), [(RUNNING, DRAINING), (STOPPING, DRAINING), (KILLING, KILLING)])
 def test_the_main_childs_end(phase: str, then: str) -> None:
     stop = stop_in(phase)
     stop.main_child_ended(101)
@@ -67,7 +67,7 @@ def test_without_a_grace_there_is_no_draining(asked: bool) -> None:
 
 def test_nothing_is_bounded_before_somebody_asks() -> None:
     assert stop_in(RUNNING, grace=1, kill_after=1).deadline() is None
-    assert stop_in(ASKED, grace=1).deadline() is None
+    assert stop_in(STOPPING, grace=1).deadline() is None
 
 
 def test_a_drain_that_nobody_asked_for_has_the_grace() -> None:
@@ -90,7 +90,7 @@ def test_a_first_stop_signal_in_a_drain_lifts_the_bound_and_a_second_one_ends_it
 
 
 def test_kill_after_counts_from_the_first_stop_signal_whenever_that_comes() -> None:
-    stop = stop_in(ASKED, kill_after=3)
+    stop = stop_in(STOPPING, kill_after=3)
     stop.ask(TERM, 102)
     assert stop.deadline() == 103
     stop.main_child_ended(102.5)
@@ -110,7 +110,7 @@ def test_the_earlier_of_two_bounds_holds() -> None:
     assert stop_in(DRAINING, asked=True, grace=2, kill_after=3).deadline() == 102
 
 
-@pytest.mark.parametrize("phase", [ASKED, DRAINING])
+@pytest.mark.parametrize("phase", [STOPPING, DRAINING])
 def test_the_deadline_ends_everything(phase: str) -> None:
     stop = stop_in(phase, asked=True, kill_after=1)
     stop.expire()

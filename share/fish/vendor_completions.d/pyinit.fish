@@ -28,7 +28,7 @@ complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -s n -l pid-name
 complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -s P -l pause -d 'no command: reap until TERM or INT, then exit 0'
 complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -s w -l warn-on-reap -d 'one warning for each orphan reaped'
 complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -s v -l verbose -d 'say on stderr what it does; -vv: every signal and reap'
-complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -l json-status-fd -x -a '' -d 'write {"child-pid": N}, {"exit-code": N} to FD'
+complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -l json-status-fd -x -a '' -d 'write {"child-pid": N}, {"phase": ...}, {"exit-code": N} to FD'
 complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -s s -l subreaper -d 'ignored: it always is PID 1 or a subreaper'
 complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -s l -l license -d 'print the licence and exit'
 complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -s h -l help -d 'print a summary of the options and exit'
