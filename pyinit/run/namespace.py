@@ -19,9 +19,6 @@ import posix
 
 from ..base import OWN_ERROR, Options, log
 from ..base.syscalls import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, mount, prctl, unshare
-from ..family import Targets
-from ..family.reaper import Reaper
-from ..stop import Stop
 from .command import CommandError, Inherited, close, error_in, fork, pipe, read_report
 from .init import Init
 from .privileges import Privileges
@@ -148,6 +145,9 @@ class Launcher(Init):
 
     def prepare(self) -> None:
         """Make what the launcher needs. If job control cannot be imported any more, go on without it."""
+        from ..stop import Stop
+        from .outside import BothChildren, ToPidOne
+
         self.stop = Stop()
         self.targets = ToPidOne(self)
         self.reaper = BothChildren(self)
@@ -187,41 +187,6 @@ class Launcher(Init):
         if wait_status or self.child.pid:
             log.error(DIED)
             self.status, self.end_signal = KILLED, 0
-
-
-class ToPidOne(Targets):
-    """The launcher's only receiver of signals: PID 1 of the namespace, which applies the options."""
-
-    def __init__(self, launcher: Launcher) -> None:
-        super().__init__("child", launcher.child, share_group=launcher.inherited.terminal is not None)
-        self.launcher = launcher
-
-    def signal_it_heeds(self, signum: int) -> int:
-        """Return `signum` itself."""
-        return signum
-
-    def signal(self, signum: int) -> None:
-        """Send `signum` to PID 1."""
-        self.launcher.signal_pid_one(signum)
-
-    def signal_descendants(self, *signums: int) -> None:
-        """Send the signals to PID 1."""
-        for signum in signums:
-            self.signal(signum)
-
-
-class BothChildren(Reaper):
-    """The launcher's reaper of PID 1, of the command, and of children that the launcher was started with."""
-
-    def __init__(self, launcher: Launcher) -> None:
-        super().__init__(launcher.child, launcher.child_changed, watches=launcher.inherited.terminal is not None)
-        self.launcher = launcher
-        self.tells = True
-
-    def tell_of_orphan(self, pid: int, wait_status: int) -> None:
-        """Note the end of PID 1, if `pid` is PID 1."""
-        if pid == self.launcher.pid_one:
-            self.launcher.pid_one_ended(wait_status)
 
 
 class PidOne(Init):
