@@ -1,6 +1,7 @@
-# make demo: what pyinit is for, shown.  make test: everything checked.  make bench: measured beside its peers.
+# make demo: what pyinit is for, shown.  make bench: measured beside its peers.
+# make test: each promise, in five minutes; what CI runs.  make test-all: everything, in an hour.
+# make stress: what may fail once in a hundred times, that often.  make faults: the part of it that lets system calls fail.
 # make matrix: demo, lint and tests on Debian stable, testing and unstable, each in a root file system of its own.
-# make faults: every system call fails once, and 500 trees of processes do anything.
 # Each installs what it needs: Debian packages where this is root on a Debian, and Python packages in .venv.
 
 # The system's python3 where there is one: a version manager's lies in a home that no other user can read.
@@ -14,36 +15,46 @@ TEST_PACKAGES := tini dumb-init catatonit bubblewrap bash dash zsh fish tmux bsd
 	$(CROSS_PACKAGES)
 MATRIX_PACKAGES := debootstrap git util-linux
 SERVER_PACKAGES := nginx-light postgresql nodejs
-ENGINE_PACKAGES := docker.io podman runc conmon debootstrap
-# What is about neither the terminal, where Python stays, nor the C program, nor pyinit-ps, nor what comes with pyinit.
-PLAIN_TESTS := tests/contract tests/namespace tests/launch $(foreach name,terminal waiter adviser,--ignore-glob=*/test_$(name).py)
-# What a program that launches itself does as the command does, but for what is said of the command line, and its start.
-ITSELF_TESTS := $(foreach name,signals status scope orphans stop,tests/contract/test_$(name).py) \
-	$(foreach name,terminal job_control job_keys suspend,tests/terminal/test_$(name).py)
-ITSELF_BUT := launcher or namespace or pause or moment_of_the_start or between_the_fork or command_that_was_killed
-PYTEST = $(VENV)/bin/python -m pytest $(PYTEST_OPTIONS)
-# Two tests at once: they wait more than they work. Not those of the engines, which share one.
+ONE_ENGINE := docker.io runc debootstrap
+ENGINE_PACKAGES := $(ONE_ENGINE) podman conmon
+PYTEST = $(VENV)/bin/python -m pytest $(AT_ONCE) $(PYTEST_OPTIONS)
+# Two tests at once: they wait more than they work.
 AT_ONCE := -n 2 --dist worksteal
-BY_THE_MOMENT := tests/contract/test_stop.py tests/namespace/test_terminal.py \
-	$(foreach name,terminal job_control job_keys job_programs same_job suspend,tests/terminal/test_$(name).py)
+# What looks at the program itself. Beside these are tests/servers, tests/engines, which share one engine, and tests/faults.
+LEVELS := $(addprefix tests/,shipped contract terminal namespace launch ps unit)
+# The other builds, of which tests/conftest.py says which tests are theirs. The first was made without a compiler: Python
+# is PID 1. The second is no pyinit, but a program that launches itself.
+WITHOUT_C = PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/plain/bin/pyinit $(PYTEST)
+ITSELF = PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/itself/pyinit $(PYTEST)
+BUILDS := $(VENV)/pyinit $(VENV)/plain $(VENV)/itself $(VENV)/tools
 SOURCES := $(wildcard pyinit/*.py pyinit/*/* share/*/* share/*/*/*) build_steps.py setup.cfg pyproject.toml
 
-.PHONY: demo test faults lint bench matrix clean
+.PHONY: demo test test-all stress faults lint bench matrix clean
 
 demo: $(VENV)/pyinit
 	@$(VENV)/bin/python -m tools.demo
 
-test: $(VENV)/pyinit $(VENV)/plain $(VENV)/itself $(VENV)/tools lint
+test: $(BUILDS) lint
+	$(call packages,$(TEST_PACKAGES) $(ONE_ENGINE))
+	$(PYTEST) tests/smoke tests/faults $(LEVELS)
+	$(WITHOUT_C) tests/smoke tests/contract tests/terminal tests/launch
+	$(ITSELF) tests/contract/test_signals.py tests/terminal/test_suspend.py
+
+test-all: $(BUILDS) lint
 	$(call packages,$(TEST_PACKAGES) $(SERVER_PACKAGES) $(ENGINE_PACKAGES))
-	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/plain/bin/pyinit $(PYTEST) $(PLAIN_TESTS) $(AT_ONCE)
-	PYINIT_UNDER_TEST=$(CURDIR)/$(VENV)/itself/pyinit $(PYTEST) $(ITSELF_TESTS) -k "not ($(ITSELF_BUT))" $(AT_ONCE)
-	$(PYTEST) --ignore=tests/engines $(BY_THE_MOMENT:%=--ignore=%) $(AT_ONCE)
-	$(PYTEST) $(BY_THE_MOMENT) $(AT_ONCE)
-	$(PYTEST) tests/engines
+	$(PYTEST) --all --stress tests/smoke $(LEVELS) tests/servers tests/faults
+	$(WITHOUT_C) --all --stress tests/smoke tests/contract tests/namespace tests/launch
+	$(ITSELF) --all tests/contract tests/terminal
+	$(PYTEST) -n 0 tests/engines
+
+stress: $(BUILDS)
+	$(call packages,$(TEST_PACKAGES))
+	$(PYTEST) --all --stress -m stress $(LEVELS) tests/faults
+	$(WITHOUT_C) --all --stress -m stress tests/contract tests/namespace tests/launch
 
 faults: $(VENV)/pyinit $(VENV)/tools
 	$(call packages,$(TEST_PACKAGES))
-	$(PYTEST) --every-fault tests/faults
+	$(PYTEST) --all --stress tests/faults
 
 lint: $(VENV)/pyinit $(VENV)/tools
 	$(VENV)/bin/ruff check . pyinit/bin/pyinit

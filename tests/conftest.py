@@ -1,6 +1,8 @@
-"""What every level shares: the same signal dispositions, however the suite was started; `mode`, PID 1 and a subreaper.
+"""What every level shares: which tests a run has, the same signal dispositions, `mode`, and `sh`, a shell.
 
-And `sh`, an interactive shell.
+A run has one build of pyinit, and PYINIT_UNDER_TEST names it. Each build has its own places where pyinit runs, so that
+each promise is looked at once as PID 1 and once as a subreaper, and each build has kept it. `--all` has all builds in
+all places, and the tests marked `slow`.
 """
 
 import signal
@@ -8,8 +10,56 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.harness import Mode, need, need_root
+from tests.harness import BUILD, Mode, Rounds, need, need_root
 from tests.shell import SHELLS, Shell, shell
+from tests.stopping import PLACES
+
+# Where pyinit runs, by build. A test that is about no place in particular is for the C program.
+PAIRED = {"c": ("pid1", "launcher", None), "python": ("subreaper",), "itself": ("pid1", None)}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run the build under test in every place, and what is slow")
+    parser.addoption("--stress", action="store_true", help="repeat what may fail once in a hundred times")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the tests that are for this build, and mark those that --stress repeats."""
+    others = [
+        item for item in items if not is_for_this_build(item) or not (config.getoption("--all") or is_first(item))
+    ]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in set(others)]
+    for item in items:
+        if "rounds" in getattr(item, "fixturenames", ()):
+            item.add_marker("stress")
+
+
+def is_for_this_build(item: pytest.Item) -> bool:
+    """Whether the test means anything for the build under test, by its markers."""
+    if BUILD == "itself":
+        is_the_commands = item.get_closest_marker("command_line") or place_of(item) == "launcher"
+        return bool(item.get_closest_marker("itself")) and not is_the_commands
+    return BUILD == "c" or not item.get_closest_marker("c_program")
+
+
+def is_first(item: pytest.Item) -> bool:
+    """Whether the test is run without --all: the build is under test in this place, and it is not slow."""
+    return place_of(item) in PAIRED[BUILD] and not item.get_closest_marker("slow")
+
+
+def place_of(item: pytest.Item) -> str | None:
+    """Where the test has pyinit run, if there is a choice."""
+    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    return next((place for place in PLACES if place in (params.get("mode"), params.get("place"))), None)
+
+
+@pytest.fixture(scope="session")
+def rounds(request: pytest.FixtureRequest) -> Rounds:
+    """How often to do it: `rounds(5, 300)` is 5, and 300 with --stress."""
+    stress = bool(request.config.getoption("--stress"))
+    return lambda few, many: many if stress else few
 
 
 @pytest.fixture(autouse=True)

@@ -18,12 +18,16 @@ from typing import Any, Literal, NoReturn, TypeVar
 
 Value = TypeVar("Value")
 Mode = Literal["pid1", "subreaper"]
+Rounds = Callable[[int, int], int]  # the fixture `rounds`
+Build = Literal["c", "python", "itself"]  # the C program, pyinit without it, a program that launches itself
 
 CHECKOUT = Path(__file__).parents[1]
+# A run of pytest has one build of pyinit under test; conftest.py says which tests are for which.
 PYINIT = Path(os.environ.get("PYINIT_UNDER_TEST") or Path(sys.executable).with_name("pyinit"))
 # Python's half: beside the C program, or the command itself if that was not built.
 SCRIPT = PYINIT.with_name("pyinit-python") if PYINIT.with_name("pyinit-python").exists() else PYINIT
 IN_C = SCRIPT != PYINIT
+BUILD: Build = "itself" if PYINIT.parent.name == "itself" else "c" if IN_C else "python"
 PYTHON = sys.executable
 BASE_PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))  # which every user may run
 DEADLINE = 60.0  # seconds; generous, because it is met on a loaded machine too

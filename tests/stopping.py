@@ -1,5 +1,6 @@
 """What the tests of a stop share: the places where pyinit runs, and a server that tells how it was told."""
 
+import functools
 import os
 import signal
 from collections.abc import Callable
@@ -21,11 +22,13 @@ from tests.harness import (
     status_of,
     wait_until,
 )
+from tests.pid_namespace import copy_installation
+from tests.programs import build_directory
 from tests.shell import words_of
 
 Place = Literal["pid1", "subreaper", "launcher"]
 PLACES: tuple[Place, ...] = get_args(Place)
-GRACE = 5.0  # seconds: the default of --grace
+GRACE = 0.6  # seconds: the default of --grace, for hasty_pyinit()
 
 # Says `up`. At the first stop signal it takes its time, SECONDS, and writes which ones came until then into FILE.
 RECORDER = """
@@ -49,11 +52,23 @@ open(file, "w").write(" ".join(came))
 DEAF = "trap '' TERM; echo up; while :; do sleep 1000; done"
 
 
-def stopping(place: Place, *words: str, **popen: Any) -> AbstractContextManager[Started]:
+def stopping(place: Place, *words: str, pyinit: str = str(PYINIT), **popen: Any) -> AbstractContextManager[Started]:
     """Start pyinit with these words there."""
     if place == "launcher":
-        return started(*words, init=[str(PYINIT), "-n"], **popen)
-    return started(*words, mode=place, **popen)
+        return started(*words, init=[pyinit, "-n"], **popen)
+    return started(*words, init=[pyinit], mode=place, **popen)
+
+
+@functools.cache
+def hasty_pyinit() -> str:
+    """The path of a copy of the pyinit under test whose default of --grace is GRACE, so that nobody waits for 5 s."""
+    home = build_directory() / "hasty"
+    copy_installation(home)
+    (base,) = home.rglob("pyinit/base/__init__.py")
+    text = base.read_text()
+    assert text.count("\nGRACE = 5.0 ") == 1
+    base.write_text(text.replace("\nGRACE = 5.0 ", f"\nGRACE = {GRACE} "))
+    return str(home / "bin/pyinit")
 
 
 def recorder(file: Path, seconds: float = 0.3) -> list[str]:

@@ -103,7 +103,7 @@ step pip undeprecated .venv/bin/pip install --verbose --no-deps --target /matrix
 step status sh -c '.venv/bin/pyinit -- sh -c "exit 7"; [ $? = 7 ]'
 [ "$EMULATED" ] || step lint $make lint
 [ "$EMULATED" ] || step packages quietly $install $TEST_PACKAGES
-step tests .venv/bin/python -m pytest --junitxml=/matrix/tests.xml -o junit_family=xunit1 $TESTS
+step tests .venv/bin/python -m pytest --all --junitxml=/matrix/tests.xml -o junit_family=xunit1 $TESTS
 [ "$EMULATED" ] || step benchmarks .venv/bin/python -m bench --only start,rest --json /matrix/benchmarks.json
 """
 

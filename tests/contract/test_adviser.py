@@ -15,7 +15,6 @@ import pytest
 
 from tests.harness import (
     BASE_PYTHON,
-    IN_C,
     PYINIT,
     Mode,
     Started,
@@ -36,12 +35,7 @@ from tests.shell import words_of
 HEEDS = "setsid sh -c \"trap 'sleep 0.2; echo saved; exit' TERM; echo up; while :; do sleep 0.02; done\" &"
 LEAVES = f"{HEEDS} (trap '' TERM; echo up; exec sleep 1000) & read -r _; exit 9"
 
-
-@pytest.fixture(autouse=True)
-def built() -> None:
-    """Nothing here is about a pyinit that is Python."""
-    if not IN_C:
-        missing("a pyinit with its C program")
+pytestmark = pytest.mark.c_program
 
 
 def adviser_of(run: Started) -> int:
@@ -86,10 +80,11 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("options", [["-t", "1"], ["-k", "1"]], ids=str)
+@pytest.mark.parametrize(
+    ("damage", "options"), [*((damage, ["-t", "1"]) for damage in DAMAGES), ("package", ["-k", "1"])], ids=str
+)
 def test_whatever_is_gone_the_leftovers_get_the_signal_and_their_time(
-    mode: Mode, options: list[str], damage: str, tmp_path: Path
+    mode: Mode, damage: str, options: list[str], tmp_path: Path
 ) -> None:
     home, init = home_of(tmp_path)
     with started(*options, "sh", "-c", LEAVES, init=init, mode=mode, stdin=subprocess.PIPE, stderr=-1) as run:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import PYINIT, Mode, Started, children_of, started, state_of, wait_until
+from tests.harness import PYINIT, Mode, Rounds, Started, children_of, started, state_of, wait_until
 from tests.programs import compiled
+
+pytestmark = pytest.mark.itself
 
 PRIVATE_DIRTY = re.compile(r"^Private_Dirty: +(\d+) kB$", re.MULTILINE)
 
@@ -25,8 +27,8 @@ def memory(pid: int) -> int:
     return int(found[1])
 
 
-def test_twenty_thousand_orphans_are_reaped_and_leave_no_memory(mode: Mode) -> None:
-    script = f"echo up; read -r _; exec {compiled('orphans')} 20000"
+def test_thousands_of_orphans_are_reaped_and_leave_no_memory(mode: Mode, rounds: Rounds) -> None:
+    script = f"echo up; read -r _; exec {compiled('orphans')} {rounds(2000, 20_000)}"
     with started("sh", "-c", script, mode=mode, stdin=-1) as run:
         assert run.line() == b"up\n"
         wait_until(lambda: state_of(run.pid) == "S")

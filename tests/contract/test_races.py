@@ -15,6 +15,7 @@ from tests.harness import (
     PYINIT,
     UNSHARE,
     Mode,
+    Rounds,
     children_of,
     need_root,
     started,
@@ -24,14 +25,13 @@ from tests.harness import (
 )
 from tests.programs import compiled
 
-STARTS = 500
 # As a mask in /proc/PID/status.
 ALL_SIGNALS = sum(1 << (signum - 1) for signum in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 MIXED = [signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP, signal.SIGWINCH, signal.SIGCHLD, signal.SIGALRM]
 
 
-def many(mode: Mode, *words: str) -> list[tuple[int, str]]:
-    """The exit status and stderr of each of 500 starts of `pyinit *words`, three at a time."""
+def many(starts: int, mode: Mode, *words: str) -> list[tuple[int, str]]:
+    """The exit status and stderr of each of so many starts of `pyinit *words`, three at a time."""
     command = [*(UNSHARE if mode == "pid1" else []), str(PYINIT), *words]
 
     def once(_: int) -> tuple[int, str]:
@@ -39,17 +39,18 @@ def many(mode: Mode, *words: str) -> list[tuple[int, str]]:
         return done.returncode, done.stderr
 
     with ThreadPoolExecutor(3) as pool:
-        return list(pool.map(once, range(STARTS)))
+        return list(pool.map(once, range(starts)))
 
 
-def test_a_command_that_ends_at_once_is_waited_for(mode: Mode) -> None:
-    assert many(mode, "false") == [(1, "")] * STARTS
+def test_a_command_that_ends_at_once_is_waited_for(mode: Mode, rounds: Rounds) -> None:
+    starts = rounds(30, 500)
+    assert many(starts, mode, "false") == [(1, "")] * starts
 
 
-def test_the_main_child_and_an_orphan_that_end_together_are_both_reaped(mode: Mode) -> None:
+def test_the_main_child_and_an_orphan_that_end_together_are_both_reaped(mode: Mode, rounds: Rounds) -> None:
     # By SIGTERM where the main child's end was seen a moment earlier, so that the drain had begun.
     told = re.compile(r"pyinit: reaped orphan PID \d+: (exit 0|killed by SIGTERM)\n")
-    for status, stderr in many(mode, "-w", compiled("together")):
+    for status, stderr in many(rounds(30, 500), mode, "-w", compiled("together")):
         assert status == 7
         assert told.fullmatch(stderr), stderr
 
@@ -71,19 +72,19 @@ def both_die_while_pyinit_is_stopped(mode: Mode) -> None:
         run.process.stdin = None
 
 
-def test_two_deaths_and_one_sigchld_leave_no_zombie(mode: Mode) -> None:
+def test_two_deaths_and_one_sigchld_leave_no_zombie(mode: Mode, rounds: Rounds) -> None:
     """pyinit is stopped while both end, so that one pending SIGCHLD does stand for both."""
-    for _ in range(20):
+    for _ in range(rounds(4, 100)):
         both_die_while_pyinit_is_stopped(mode)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGUSR1, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_between_the_fork_and_the_exec_reaches_the_command(mode: Mode, signum: int) -> None:
+def test_a_signal_between_the_fork_and_the_exec_reaches_the_command(mode: Mode, signum: int, rounds: Rounds) -> None:
     """The search for the command takes a while in a PATH this long; the copy of pyinit that searches is no command."""
-    early = 0
-    for _ in range(60):
+    early, enough = 0, rounds(2, 20)
+    for _ in range(12 * enough):
         early += sent_before_the_exec(mode, signum)
-        if early == 5:
+        if early == enough:
             return
     pytest.fail("the exec came before the signal: this machine needs a longer PATH")
 
@@ -125,9 +126,9 @@ def sigterm_at_once() -> None:
         process.wait()
 
 
-def test_sigterm_is_not_lost_once_pyinit_has_started_to_run_as_pid_1() -> None:
+def test_sigterm_is_not_lost_once_pyinit_has_started_to_run_as_pid_1(rounds: Rounds) -> None:
     need_root()
-    for _ in range(150):
+    for _ in range(rounds(20, 300)):
         sigterm_at_once()
 
 
@@ -141,8 +142,8 @@ def sigint_at_once() -> None:
         _end(process)
 
 
-def test_sigint_is_not_lost_once_pyinit_has_started_to_run() -> None:
-    for _ in range(100):
+def test_sigint_is_not_lost_once_pyinit_has_started_to_run(rounds: Rounds) -> None:
+    for _ in range(rounds(20, 300)):
         sigint_at_once()
 
 
@@ -164,9 +165,9 @@ def sigint_too_early() -> None:
         _end(process)
 
 
-def test_a_sigint_before_pyinits_first_line_never_leaves_it_or_its_command_deaf() -> None:
+def test_a_sigint_before_pyinits_first_line_never_leaves_it_or_its_command_deaf(rounds: Rounds) -> None:
     """CPython's own handler is there already: it ends CPython or, where CPython drops the exception, nothing."""
-    for _ in range(100):
+    for _ in range(rounds(20, 300)):
         sigint_too_early()
 
 
@@ -273,7 +274,7 @@ def test_who_is_stopped_while_a_time_runs_out_takes_nothing_for_a_signal(mode: M
         assert run.process.stderr.read() == b""
 
 
-def test_a_signal_at_the_moment_of_the_commands_end_harms_nobody(mode: Mode) -> None:
+def test_a_signal_at_the_moment_of_the_commands_end_harms_nobody(mode: Mode, rounds: Rounds) -> None:
     """Its PID and group may be a stranger's as soon as it has been reaped."""
-    for _ in range(30):
+    for _ in range(rounds(4, 100)):
         signals_at_the_commands_end(mode)

@@ -8,6 +8,8 @@ import pytest
 from tests.harness import Mode, Started, started, wait_until
 from tests.shell import reporter
 
+pytestmark = pytest.mark.itself
+
 # Three reporters: the main child; one in its process group; one in a session of its own.
 FAMILY = '"$@" & setsid "$@" & exec "$@"'
 

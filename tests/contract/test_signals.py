@@ -23,6 +23,8 @@ from tests.harness import (
 from tests.programs import compiled
 from tests.shell import reporter
 
+pytestmark = pytest.mark.itself
+
 UNCATCHABLE = {signal.SIGKILL, signal.SIGSTOP}
 JOB_CONTROL = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT}  # see tests/terminal
 FORWARDED = sorted({signum for signum in signal.valid_signals() if signum not in UNCATCHABLE | JOB_CONTROL})
@@ -230,9 +232,10 @@ def test_nothing_wakes_pyinit_while_nothing_happens(mode: Mode) -> None:
             return switches() == before
 
         wait_until(lambda: rests(0.2), "rest")
-        assert rests(2.5)
+        assert rests(1.2)
 
 
+@pytest.mark.command_line
 def test_a_sigint_at_the_moment_of_the_start_leaves_the_commands_mask_as_it_was(tmp_path: Path) -> None:
     """CPython's own handler may run inside the very call that blocks all signals: the mask must not be lost with it."""
     source = tmp_path / "interrupt.c"

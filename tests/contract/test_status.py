@@ -6,9 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.harness import PYINIT, Mode, started
+from tests.harness import PYINIT, Mode, Rounds, started
 from tests.programs import compiled
 from tests.stopping import assert_a_trace_stop_is_no_end
+
+pytestmark = pytest.mark.itself
 
 SIGNALS = [number for number in range(1, 65) if number not in (17, 18, 19, 20, 21, 22, 23, 28, 32, 33)]
 
@@ -32,14 +34,15 @@ def test_a_command_that_is_traced_and_stopped_has_not_ended(mode: Mode) -> None:
         assert_a_trace_stop_is_no_end(run, child)
 
 
-def test_every_exit_status_and_every_deadly_signal_comes_through_unchanged() -> None:
+def test_every_exit_status_and_every_deadly_signal_comes_through_unchanged(rounds: Rounds) -> None:
     def status(script: str) -> int:
         return subprocess.run([PYINIT, "--", "sh", "-c", script], timeout=60).returncode
 
     scripts = {f"exit {code}": code for code in range(256)}
     scripts |= {f"ulimit -c 0; kill -{signum} $$": 128 + signum for signum in SIGNALS}
     with ThreadPoolExecutor(4) as pool:
-        assert dict(zip(scripts, pool.map(status, scripts), strict=True)) == scripts
+        for _ in range(rounds(1, 3)):
+            assert dict(zip(scripts, pool.map(status, scripts), strict=True)) == scripts
 
 
 @pytest.mark.parametrize(

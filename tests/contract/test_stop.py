@@ -12,6 +12,7 @@ from tests.contract.test_drain import bounded, release
 from tests.harness import (
     BASE_PYTHON,
     PYINIT,
+    Rounds,
     children_of,
     need,
     need_root,
@@ -22,6 +23,8 @@ from tests.harness import (
     wait_until,
 )
 from tests.stopping import WITHOUT_PROC, Place, in_drain, recorder, stopping, up
+
+pytestmark = pytest.mark.itself
 
 FORMS = {
     "the command": 'exec "$@"',
@@ -34,9 +37,12 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("shell", ["dash", "bash", "busybox sh"])
-@pytest.mark.parametrize("options", [[], ["-g"], ["--scope", "all"]], ids=["child", "group", "all"])
-def test_everybody_is_told_once(tmp_path: Path, place: Place, options: list[str], shell: str) -> None:
+@pytest.mark.parametrize(
+    ("shell", "options"),
+    [("dash", []), ("bash", []), ("busybox sh", []), ("dash", ["-g"]), ("bash", ["--scope", "all"])],
+    ids=str,
+)
+def test_everybody_is_told_once(tmp_path: Path, place: Place, shell: str, options: list[str]) -> None:
     need(shell.split()[0])
     for number, script in enumerate(FORMS.values()):
         file = tmp_path / str(number)
@@ -129,14 +135,14 @@ def test_a_second_stop_signal_ends_a_stop(tmp_path: Path, place: Place) -> None:
         assert run.alive() == []
 
 
-@pytest.mark.parametrize("options", [["-k", "1", "-t", "1000"], ["-a", "-k", "1"], ["-k", "1"]], ids=str)
+@pytest.mark.parametrize("options", [["-k", "0.5", "-t", "1000"], ["-a", "-k", "0.5"], ["-k", "0.5"]], ids=str)
 @pytest.mark.parametrize("early", [True, False], ids=["while the command lives", "in the drain"])
 def test_kill_after_counts_from_the_first_stop_signal(
     tmp_path: Path, place: Place, options: list[str], early: bool
 ) -> None:
     script = '"$@" & read _; exit 7'
     words = ["sh", "-c", script, "sh", *recorder(tmp_path / "told", 1000)]
-    with stopping(place, *options, *words, stdin=subprocess.PIPE) as run, bounded(1):
+    with stopping(place, *options, *words, stdin=subprocess.PIPE) as run, bounded(0.5):
         up(run)
         if not early:
             release(run)
@@ -144,7 +150,7 @@ def test_kill_after_counts_from_the_first_stop_signal(
         began = time.monotonic()
         run.send(signal.SIGTERM)
         assert run.wait() == (143 if early else 7)
-        assert time.monotonic() - began >= 1
+        assert time.monotonic() - began >= 0.5
         assert run.alive() == []
 
 
@@ -176,6 +182,7 @@ def test_what_is_dropped_is_no_stop_signal(tmp_path: Path, place: Place) -> None
         assert run.wait() == 7
 
 
+@pytest.mark.command_line
 def test_a_pause_ends_by_no_signal_that_is_dropped() -> None:
     with started("-P", "-r", "TERM:0", cwd="/tmp") as run:
         wait_until(lambda: status_of(run.pid).get("Name") == "pyinit" and state_of(run.pid) == "S", "pyinit to settle")
@@ -196,10 +203,10 @@ PIPELINES = {
 
 
 @pytest.mark.parametrize("form", PIPELINES)
-def test_a_pipeline_is_told_from_its_head(tmp_path: Path, place: Place, form: str) -> None:
-    """Ten times: its last line gets to the log, and its data to the file."""
+def test_a_pipeline_is_told_from_its_head(tmp_path: Path, place: Place, form: str, rounds: Rounds) -> None:
+    """Its last line gets to the log, and its data to the file."""
     need("bash")
-    for number in range(10):
+    for number in range(rounds(2, 30)):
         log, file = tmp_path / f"log{number}", tmp_path / f"told{number}"
         script = PIPELINES[form].format(log=log)
         with stopping(place, "bash", "-c", script, "bash", *recorder(file, 0.02)) as run:

@@ -12,12 +12,11 @@ import pytest
 from build_steps import SOURCE, WAYS
 from tests.harness import (
     CHECKOUT,
-    IN_C,
     PYINIT,
     PYTHON,
     Mode,
+    Rounds,
     children_of,
-    missing,
     need,
     need_root,
     pid_one_below,
@@ -30,12 +29,7 @@ from tests.pid_namespace import copy_installation, in_mount_namespace, launched
 from tests.programs import build_directory, compiled
 from tests.stopping import assert_a_trace_stop_is_no_end
 
-
-@pytest.fixture(autouse=True)
-def built() -> None:
-    """Nothing here is about a pyinit that is Python."""
-    if not IN_C:
-        missing("a pyinit with its C program")
+pytestmark = pytest.mark.c_program
 
 
 def is_c(pid: int) -> bool:
@@ -207,12 +201,12 @@ def test_closed_standard_descriptors_stay_closed(mode: Mode, closed: str, option
         assert run.wait() == 131
 
 
-def test_the_caller_s_directory_can_be_unmounted_by_the_command(mode: Mode, tmp_path: Path) -> None:
+def test_the_caller_s_directory_can_be_unmounted_by_the_command(mode: Mode, tmp_path: Path, rounds: Rounds) -> None:
     """It is left before the command can run."""
     need_root()
     (tmp_path / "mounted").mkdir()
     mount = in_mount_namespace(f"mount -t tmpfs none {tmp_path}/mounted; cd {tmp_path}/mounted", str(PYINIT), "--")
-    for _ in range(20):
+    for _ in range(rounds(3, 50)):
         with started("sh", "-c", f"cd / && umount {tmp_path}/mounted", init=mount, mode=mode, stderr=-3) as run:
             assert run.wait() == 0
 
@@ -268,14 +262,15 @@ def takes_signals(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("options", [[], ["-t", "5"]], ids=str)
-def test_a_signal_at_any_moment_of_the_start_is_forwarded(options: list[str]) -> None:
+def test_a_signal_at_any_moment_of_the_start_is_forwarded(options: list[str], rounds: Rounds) -> None:
     """As PID 1: what it neither blocks nor handles the kernel would drop."""
     need_root()
-    for number in range(20):
+    times = rounds(5, 100)
+    for number in range(times):
         with started(*options, compiled("receiver"), "-1", mode="pid1", stderr=subprocess.DEVNULL) as run:
             while not takes_signals(run.pid):
                 assert run.process.poll() is None
-            time.sleep(number / 1000)
+            time.sleep(number * 0.02 / times)
             run.send(signal.SIGTERM)
             if run.line().startswith(b"ready"):
                 assert int(run.line()) == signal.SIGTERM
@@ -283,9 +278,10 @@ def test_a_signal_at_any_moment_of_the_start_is_forwarded(options: list[str]) ->
                 assert run.wait() == 143
 
 
-def test_a_death_at_any_moment_of_the_start_gives_its_status(mode: Mode) -> None:
-    for after in range(0, 20_000, 400):
-        with started("-t", "5", "sh", "-c", f"sleep {after / 1e6}; exit 7", mode=mode) as run:
+def test_a_death_at_any_moment_of_the_start_gives_its_status(mode: Mode, rounds: Rounds) -> None:
+    times = rounds(8, 200)
+    for number in range(times):
+        with started("-t", "5", "sh", "-c", f"sleep {number * 0.02 / times}; exit 7", mode=mode) as run:
             assert run.wait() == 7
 
 

@@ -41,18 +41,24 @@ def load(docker: Docker) -> None:
 
 def make_base(target: Path) -> None:
     """Make BASE by debootstrap and base.Dockerfile, and save it there."""
-    with Docker(online=True) as docker, tempfile.TemporaryDirectory(prefix="pyinit-base-") as directory:
+    with Docker(online=True) as docker:
+        import_debian(docker, DEBIAN, *PACKAGES)
+        docker("build", "--network=host", "--tag", BASE, "-", text=BASE_DOCKERFILE.read_text())
+        docker("save", "--output", str(target), BASE)
+
+
+def import_debian(docker: Docker, name: str, *packages: str) -> None:
+    """Give the engine an image of Debian with these packages, made by debootstrap."""
+    with tempfile.TemporaryDirectory(prefix="pyinit-base-") as directory:
         root = Path(directory)
-        bootstrap(root, SUITE, PACKAGES)
+        bootstrap(root, SUITE, packages)
         for unneeded in UNNEEDED:
             shutil.rmtree(root / unneeded, ignore_errors=True)
         files = subprocess.Popen(["tar", "--directory", root, "--create", "."], stdout=subprocess.PIPE)
-        command = docker.client("import", "--change", f"ENV PATH={PATH}", "-", DEBIAN)
+        command = docker.client("import", "--change", f"ENV PATH={PATH}", "-", name)
         subprocess.run(command, stdin=files.stdout, check=True, capture_output=True)
         if files.wait():
             raise RuntimeError(f"tar: exit {files.returncode}")
-        docker("build", "--network=host", "--tag", BASE, "-", text=BASE_DOCKERFILE.read_text())
-        docker("save", "--output", str(target), BASE)
 
 
 def make_images(base: Path, target: Path) -> None:
@@ -67,9 +73,9 @@ def make_images(base: Path, target: Path) -> None:
         docker("save", "--output", str(target), BASE, BUILD_STAGE, SERVERS, SYSTEMD)
 
 
-def build(docker: Docker, name: str, *options: str) -> str:
-    """Build Dockerfile.example on BASE, with the repository as context, as a user would."""
-    command = ["build", "--file", str(DOCKERFILE), "--build-arg", f"BASE_IMAGE={BASE}", "--tag", name]
+def build(docker: Docker, name: str, *options: str, base: str = BASE) -> str:
+    """Build Dockerfile.example on `base`, with the repository as context, as a user would."""
+    command = ["build", "--file", str(DOCKERFILE), "--build-arg", f"BASE_IMAGE={base}", "--tag", name]
     return docker(*command, *options, str(REPOSITORY))
 
 

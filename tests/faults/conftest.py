@@ -4,25 +4,20 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.harness import Rounds
+
 Record = Callable[[str, object], None]
-TREES, SOME_TREES = 500, 40
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--every-fault", action="store_true", help="let every system call fail, and grow every tree")
     parser.addoption("--seed", type=int, help="grow this tree of processes, and no other")
 
 
 @pytest.fixture(scope="session")
-def every_fault(request: pytest.FixtureRequest) -> bool:
-    return bool(request.config.getoption("--every-fault"))
-
-
-@pytest.fixture(scope="session")
-def trees(request: pytest.FixtureRequest, every_fault: bool) -> list[int]:
+def trees(request: pytest.FixtureRequest, rounds: Rounds) -> list[int]:
     """The seeds of the trees to grow."""
     seed = request.config.getoption("--seed")
-    return [seed] if seed is not None else list(range(TREES if every_fault else SOME_TREES))
+    return [seed] if seed is not None else list(range(rounds(20, 500)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

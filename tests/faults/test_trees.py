@@ -1,6 +1,6 @@
 """Trees of processes that do anything at random: nothing of them is left, and the status is the command's.
 
-Each tree is made by a seed, which a failure prints; `--seed N` runs that one again. `make faults` tries 500 of them,
+Each tree is made by a seed, which a failure prints; `--seed N` runs that one again. `make stress` tries 500 of them,
 `make test` fewer, the same ones each time.
 """
 

@@ -10,6 +10,7 @@ import pytest
 from tests.harness import (
     PYTHON,
     Mode,
+    Rounds,
     need,
     settled,
     wait_until,
@@ -195,7 +196,7 @@ def test_where_c_code_ignores_sigchld_the_status_is_known_all_the_same(mode: Mod
     assert run(text + "pyinit.launch(subreaper=True)\nsys.exit(6)", mode=mode) == (6, "")
 
 
-def test_no_finalizer_runs_in_pyinit() -> None:
+def test_no_finalizer_runs_in_pyinit(rounds: Rounds) -> None:
     """Garbage is collected when there is some amount of it, which may be reached at any moment: all are tried."""
     text = """
 import gc, os, sys, pyinit
@@ -208,7 +209,7 @@ kept = [[] for _ in range(int(sys.argv[1]))]
 pyinit.launch()
 gc.collect()
 """
-    for count in range(500, 700, 4):
+    for count in range(500, 700, rounds(20, 2)):
         assert run(text, str(count)) == (0, "finalized ")
 
 

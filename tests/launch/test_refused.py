@@ -10,6 +10,7 @@ import pytest
 from tests.harness import (
     BASE_PYTHON,
     Mode,
+    Rounds,
     children_of,
     need,
     rests,
@@ -80,10 +81,10 @@ def test_an_event_loop_that_runs_is_refused(mode: Mode) -> None:
     assert "RuntimeError: an event loop runs already" in output
 
 
-def test_threads_that_have_been_joined_are_no_hindrance() -> None:
+def test_threads_that_have_been_joined_are_no_hindrance(rounds: Rounds) -> None:
     text = "import threading, pyinit\nfor _ in range(200):\n    t = threading.Thread(target=int); t.start(); t.join()\n"
     text += "print(pyinit.launch())"
-    for _ in range(10):
+    for _ in range(rounds(2, 20)):
         assert run(text) == (0, "True\n")
 
 

@@ -1,6 +1,11 @@
-"""The table that compares pyinit with unshare(1) and bwrap(1) says of pyinit what is promised."""
+"""The table that compares pyinit with unshare(1) and bwrap(1) says of pyinit what is promised.
+
+The other tests here look at each row.
+"""
 
 import subprocess
+
+import pytest
 
 from tests.harness import PYTHON, need, need_root
 
@@ -20,6 +25,7 @@ EXPECTED = {
 }
 
 
+@pytest.mark.slow
 def test_the_table_says_what_pyinit_promises() -> None:
     need_root()
     need("unshare", "bwrap", "bash")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import children_of, pid_one_below, settled, started, state_of, wait_until
+from tests.harness import Rounds, children_of, pid_one_below, settled, started, state_of, wait_until
 from tests.pid_namespace import (
     LAUNCHER,
     TELL,
@@ -22,8 +22,7 @@ from tests.pid_namespace import (
     next_number,
 )
 
-KILLS = 500
-PID_1_KILLS, LATEST = 200, 0.03  # seconds
+LATEST = 0.03  # seconds
 CLOSED = "exec 0<&- 1>&- 2>&-"
 
 
@@ -67,15 +66,16 @@ def kill_launchers(script: str, moments: list[float]) -> None:
                 os.close(fd)
 
 
-def test_sigkill_at_any_moment_of_the_start_leaves_nothing_inside() -> None:
+def test_sigkill_at_any_moment_of_the_start_leaves_nothing_inside(rounds: Rounds) -> None:
     """The command never ends by itself, ignores what it can, and has children in sessions of their own."""
     script = f"{CLOSED}; trap '' HUP INT TERM; setsid sleep 1000 & setsid sh -c 'sleep 1000 & sleep 1000' & sleep 1000"
     last = 1.3 * seconds_of_a_run()
-    for batch in range(5):
-        kill_launchers(script, [last * n / (KILLS - 100) for n in range(batch, KILLS - 100, 5)])
+    batches = rounds(1, 10)
+    for batch in range(batches):
+        kill_launchers(script, [last * n / (40 * batches) for n in range(batch, 40 * batches, batches)])
 
 
-def test_pid_1_killed_at_any_moment_of_the_start_leaves_nothing_inside() -> None:
+def test_pid_1_killed_at_any_moment_of_the_start_leaves_nothing_inside(rounds: Rounds) -> None:
     """One line says what has happened, and the status is 137."""
     with started("1000", init=["sleep"]) as run:  # it lends its marker to the launchers
         name, _, value = run.marker.partition("=")
@@ -89,16 +89,18 @@ def test_pid_1_killed_at_any_moment_of_the_start_leaves_nothing_inside() -> None
                 os.kill(first, signal.SIGKILL)
                 return process.wait(20), process.communicate()[1]
 
+        kills = rounds(30, 300)
         with ThreadPoolExecutor(4) as pool:
-            ends = set(pool.map(kill, [LATEST * n / PID_1_KILLS for n in range(PID_1_KILLS)]))
+            ends = set(pool.map(kill, [LATEST * n / kills for n in range(kills)]))
         wait_until(lambda: run.alive() == [run.pid], "the end of all that was inside", 20)
     assert ends == {(137, b"pyinit: PID 1 of the namespace has died, and everything in it\n")}
 
 
-def test_sigkill_at_any_moment_of_the_end_leaves_nothing_inside() -> None:
+def test_sigkill_at_any_moment_of_the_end_leaves_nothing_inside(rounds: Rounds) -> None:
     script = f"{CLOSED}; trap '' TERM; sleep 1000 & sleep 0.0$(($$ % 3)); exit 3"
     took = seconds_of_a_run()
-    kill_launchers(script, [took * (0.8 + n / 100) for n in range(100)])
+    kills = rounds(20, 200)
+    kill_launchers(script, [took * (0.8 + n / kills) for n in range(kills)])
 
 
 @pytest.mark.parametrize("state", ["running", "stopped"])

@@ -12,7 +12,17 @@ from typing import Any
 
 import pytest
 
-from tests.harness import BASE_PYTHON, PYINIT, children_of, need_root, pid_one_below, started, status_of, wait_until
+from tests.harness import (
+    BASE_PYTHON,
+    PYINIT,
+    Rounds,
+    children_of,
+    need_root,
+    pid_one_below,
+    started,
+    status_of,
+    wait_until,
+)
 from tests.pid_namespace import (
     CATCHABLE,
     LAUNCHER,
@@ -126,12 +136,14 @@ def test_the_command_sees_what_it_would_have_seen_without_a_namespace(tmp_path: 
     assert seen.decode().splitlines() == expected.decode().splitlines()
 
 
-def test_every_exit_status_passes_out_unchanged() -> None:
+def test_every_exit_status_passes_out_unchanged(rounds: Rounds) -> None:
+    statuses = range(0, 256, rounds(15, 1))
+
     def exit_status(status: int) -> int:
         return subprocess.run([*LAUNCHER, "sh", "-c", f"exit {status}"], check=False).returncode
 
     with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(exit_status, range(256))) == list(range(256))
+        assert list(pool.map(exit_status, statuses)) == list(statuses)
 
 
 def test_a_command_killed_by_any_signal_gives_128_and_its_number() -> None:
@@ -203,8 +215,9 @@ def block_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 
 
-def test_a_signal_at_any_moment_of_the_start_ends_what_was_started() -> None:
+def test_a_signal_at_any_moment_of_the_start_ends_what_was_started(rounds: Rounds) -> None:
     """Not blocked: it ends Python itself before the first line of pyinit, and the command after."""
+    times = rounds(24, 240)
 
     def outcome(moment: float) -> int:
         with launched("sleep", "1000") as process:
@@ -213,7 +226,8 @@ def test_a_signal_at_any_moment_of_the_start_ends_what_was_started() -> None:
             return process.wait()
 
     with ThreadPoolExecutor(4) as pool:
-        assert set(pool.map(outcome, [n * 0.0005 for n in range(120)])) == {128 + signal.SIGTERM}
+        moments = [n * 0.06 / times for n in range(times)]
+        assert set(pool.map(outcome, moments)) == {128 + signal.SIGTERM}
 
 
 def test_a_shell_inside_does_not_swallow_sigterm(launcher: list[str]) -> None:

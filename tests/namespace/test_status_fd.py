@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.harness import PYINIT, Started, children_of, fill, pid_one_below, status_of, wait_until
+from tests.harness import PYINIT, Rounds, Started, children_of, fill, pid_one_below, status_of, wait_until
 from tests.pid_namespace import LAUNCHER, TELL, command_of, launched, next_line, next_number
 
 
@@ -97,9 +97,9 @@ def test_the_child_pid_is_the_callers_and_the_namespace_is_the_commands(init: li
         assert documents(reader) == [{"exit-code": 128 + signal.SIGTERM}]
 
 
-def test_it_is_written_before_the_end_and_after_the_exec(init: list[str]) -> None:
+def test_it_is_written_before_the_end_and_after_the_exec(init: list[str], rounds: Rounds) -> None:
     """A reader that acts on the line finds the command, not a copy of pyinit that is about to become it."""
-    for _ in range(10):
+    for _ in range(rounds(2, 50)):
         with reported(*TELL, init=init) as (_, reader):
             pid = json.loads(os.read(reader, 1000))["child-pid"]
             assert b"pyinit" not in Path(f"/proc/{pid}/cmdline").read_bytes()

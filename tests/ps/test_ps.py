@@ -11,6 +11,7 @@ import pytest
 from tests.harness import (
     BASE_PYTHON,
     UNSHARE,
+    Rounds,
     children_of,
     need,
     need_root,
@@ -160,11 +161,11 @@ def test_it_reads_and_touches_nothing(tmp_path: Path) -> None:
         assert not [call for call in called if re.search(r"O_WRONLY|O_RDWR|O_CREAT", call)]
 
 
-def test_what_comes_and_goes_meanwhile_is_left_out() -> None:
+def test_what_comes_and_goes_meanwhile_is_left_out(rounds: Rounds) -> None:
     script = "echo up; while :; do (sleep 0.001 & sleep 0.001 & wait); done"
     with started("sh", "-c", script, mode="pid1") as run:
         up(run)
-        for _ in range(20):
+        for _ in range(rounds(3, 30)):
             assert [process["pids"][-1] for process in look(run.pid)["processes"]][:2] == [1, 2]
 
 

@@ -41,6 +41,7 @@ def test_the_checkers_of_the_index_take_both(distributions: Path) -> None:
     output(sys.executable, "-m", "check_wheel_contents", *distributions.glob("*.whl"))
 
 
+@pytest.mark.slow
 def test_pip_installs_the_source_distribution_alone(distributions: Path, tmp_path: Path) -> None:
     venv.create(tmp_path, with_pip=True)
     options = ("--verbose", "--no-cache-dir", "--no-deps")

@@ -3,11 +3,11 @@
 import os
 import re
 import shlex
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pexpect
 import pytest
@@ -92,15 +92,15 @@ def prepared(shell: str, first: str) -> Iterator["pexpect.spawn[str]"]:
     need(shell)
     environ = {"PATH": os.environ["PATH"], "PS1": PROMPT, "TERM": "dumb", "INPUTRC": "/dev/null", "LC_ALL": "C.UTF-8"}
     spawn = pexpect.spawn(shell, WORDS[shell], env=environ, encoding="utf-8", timeout=30, dimensions=(24, 200))
-    pty: Any = spawn.ptyproc  # type: ignore[attr-defined]  # types-pexpect does not know it
-    pty.delayafterterminate = pty.delayafterclose = 1  # seconds; 0.1 is short on a busy machine
     try:
         spawn.sendline(f"{first}; echo rea''dy")
         spawn.expect_exact("ready\r\n")
         spawn.expect_exact(PROMPT)
         yield spawn
     finally:
-        spawn.close(force=True)
+        spawn.kill(signal.SIGKILL)  # close() waits a second for what a shell does not do
+        spawn.wait()
+        spawn.close()
 
 
 def bash_with(*more: str) -> str:

@@ -11,6 +11,8 @@ import pytest
 from tests.harness import children_of, need, state_of, status_of, wait_until
 from tests.shell import CTRL_C, CTRL_D, CTRL_Z, SHELLS, Shell, command_of, shell
 
+pytestmark = pytest.mark.itself
+
 VIM = shutil.which("vim") or "vim.tiny"  # which is all that Debian 13's vim-tiny brings
 
 
@@ -271,6 +273,7 @@ def test_the_terminal_comes_back_to_the_script_that_ran_pyinit(sh: Shell, pyinit
     sh.leave()
 
 
+@pytest.mark.command_line
 def test_the_terminal_comes_back_from_a_command_that_was_killed(sh: Shell, pyinit: str) -> None:
     sh.start(f"sh -c '{pyinit} cat; read line; echo script: $line'")
     sh.echoes("hello")

@@ -14,6 +14,8 @@ from tests.shell import (
     terminal,
 )
 
+pytestmark = pytest.mark.itself
+
 
 @pytest.mark.parametrize("script", ["sh", "bash"])
 def test_ctrl_c_ends_the_script_around_pyinit(bash: Shell, either: str, script: str) -> None:

@@ -6,17 +6,16 @@ import signal
 import time
 from pathlib import Path
 
-from tests.harness import children_of, state_of, status_of, wait_until
+from tests.harness import Rounds, children_of, state_of, status_of, wait_until
 from tests.shell import CTRL_C, Shell
 
-TIMES = int(os.environ.get("JOB_RACES", "5"))
 LATEST = 0.05  # seconds
 
 
-def test_ctrl_z_at_any_moment_of_the_start_suspends_the_job(sh: Shell, either: str) -> None:
+def test_ctrl_z_at_any_moment_of_the_start_suspends_the_job(sh: Shell, either: str, rounds: Rounds) -> None:
     """It stops as a whole, and `fg` continues it as a whole."""
     moments = random.Random(0)
-    for _ in range(TIMES):
+    for _ in range(rounds(3, 300)):
         sh.start(f"{either} cat")
         wait_until(lambda: hears_ctrl_z(job_of(sh)), "the fork to hear Ctrl-Z")
         time.sleep(moments.random() * LATEST)  # not a wait for anything: it is where in the start the key falls
@@ -41,9 +40,11 @@ def hears_ctrl_z(pid: int) -> bool:
     return not int(status_of(pid)["SigIgn"], 16) >> (signal.SIGTSTP - 1) & 1
 
 
-def test_a_pipeline_that_stops_on_input_after_bg_is_a_stopped_job(sh: Shell, either: str, tmp_path: Path) -> None:
+def test_a_pipeline_that_stops_on_input_after_bg_is_a_stopped_job(
+    sh: Shell, either: str, tmp_path: Path, rounds: Rounds
+) -> None:
     """It reads once all of it runs: SIGTTIN during bg's kill(2) stops some of a group, without pyinit too."""
-    for turn in range(TIMES):
+    for turn in range(rounds(3, 300)):
         go = tmp_path / str(turn)
         os.mkfifo(go)
         sh.start(f"{either} sh -c 'echo up; read _ <{go}; cat | cat'")

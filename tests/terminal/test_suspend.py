@@ -20,6 +20,8 @@ from tests.shell import (
     terminal,
 )
 
+pytestmark = pytest.mark.itself
+
 SUSPENDING = ["SIGTSTP", "SIGTTIN", "SIGTTOU"]
 
 

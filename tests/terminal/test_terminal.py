@@ -25,6 +25,8 @@ from tests.shell import (
     terminal,
 )
 
+pytestmark = pytest.mark.itself
+
 
 @pytest.fixture
 def reporting(leader: list[str]) -> Iterator[tuple[Terminal, int]]:
@@ -115,6 +117,7 @@ def test_ctrl_z_does_not_hang_what_no_shell_could_continue(leader: list[str]) ->
         run.cat_outlives_ctrl_z(10)
 
 
+@pytest.mark.command_line
 def test_ctrl_z_between_the_fork_and_the_exec_does_not_hang_pyinit() -> None:
     need("strace")
     slowly = ["-e", "trace=rt_sigprocmask", "-e", "inject=rt_sigprocmask:delay_exit=300000"]
@@ -233,6 +236,7 @@ def test_pyinit_takes_no_part_of_what_is_typed_and_adds_nothing(leader: list[str
         assert run.wait() == 0
 
 
+@pytest.mark.command_line
 def test_in_a_namespace_without_a_session_of_its_own_the_command_reads(tmp_path: Path) -> None:
     need_root()
     with shell(*SHELLS["dash"]) as run:
@@ -243,6 +247,7 @@ def test_in_a_namespace_without_a_session_of_its_own_the_command_reads(tmp_path:
         run.leave()
 
 
+@pytest.mark.command_line
 def test_in_a_namespace_without_a_session_of_its_own_a_background_job_never_takes_the_terminal() -> None:
     need_root()
     with shell(*SHELLS["dash"]) as run:
