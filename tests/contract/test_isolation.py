@@ -16,7 +16,9 @@ from tests.programs import build_directory
 
 PIP = next(Path(sys.prefix).glob("lib/python3*/site-packages/pip"))
 QUIET = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-index", "--break-system-packages"]
-KINDS = ["venv", "system", "prefix", "user", "target", "symlink", "symlink-to-symlink", "relative", "isolated-form"]
+# The first four install a wheel, which has the C program.
+WHEEL_KINDS = [pytest.param(kind, marks=pytest.mark.c_program) for kind in ("system", "prefix", "user", "target")]
+KINDS = [*WHEEL_KINDS, "venv", "symlink", "symlink-to-symlink", "relative", "isolated-form"]
 
 HOSTILE = "import sys; sys.stderr.write('HOSTILE {}\\n'); sys.stdout.write('HOSTILE\\n')\n"
 VARIABLES = {

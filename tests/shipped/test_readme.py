@@ -109,6 +109,7 @@ def test_the_command_does_what_the_readme_says(command: str, tmp_path: Path) -> 
     CHECKS[command](command, tmp_path)
 
 
+@pytest.mark.slow
 def test_it_installs_as_the_readme_says(tmp_path: Path) -> None:
     """With Debian's packages on this very system, as `make test` has installed them already, and a /opt of its own."""
     need_root()
