@@ -5,6 +5,7 @@ Every process that a test starts inherits a variable of its own in the environme
 """
 
 import os
+import select
 import signal
 import stat
 import subprocess
@@ -14,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import IO, Any, Literal, NoReturn, TypeVar, cast
 
 Value = TypeVar("Value")
 Mode = Literal["pid1", "subreaper"]
@@ -198,6 +199,10 @@ class Started(Family):
     def __init__(self, process: "subprocess.Popen[bytes]", marker: str) -> None:
         super().__init__(process.pid, marker)
         self.process = process
+        # Each is a stream if it was started with a pipe there, and None otherwise.
+        self.stdin, self.stdout, self.stderr = (
+            cast("IO[bytes]", stream) for stream in (process.stdin, process.stdout, process.stderr)
+        )
 
     def send(self, signum: int) -> None:
         os.kill(self.pid, signum)
@@ -213,13 +218,16 @@ class Started(Family):
 
     def close_stdin(self) -> None:
         """End of file for what reads a pipe made with stdin=PIPE."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+        self.stdin.close()
 
-    def line(self) -> bytes:
+    def release(self) -> None:
+        """A line for what reads a pipe made with stdin=PIPE, such as a shell's `read`."""
+        self.stdin.write(b"\n")
+
+    def line(self, deadline: float = DEADLINE) -> bytes:
         """The next line of its stdout."""
-        assert self.process.stdout is not None
-        return self.process.stdout.readline()
+        assert select.select([self.stdout], [], [], deadline)[0], f"no line came for {deadline} s"
+        return self.stdout.readline()
 
     def main_child(self) -> int:
         """The PID of the command, as this process sees it."""
@@ -237,7 +245,7 @@ def started(
     """Start `pyinit *words` (or `init` with the words): as PID 1 of a namespace by unshare(1), or as a subreaper.
 
     stdout is a pipe, stdin /dev/null, and the session its own, so that whoever runs the tests may have a terminal,
-    unless `popen` says otherwise. In the end every process of it is killed.
+    unless `popen` says otherwise. No pipe has a buffer. In the end every process of it is killed.
     """
     marker = f"PYINIT_TEST={uuid.uuid4().hex}"
     name, _, value = marker.partition("=")
@@ -245,7 +253,7 @@ def started(
     if mode == "pid1":
         need_root()
         command = [*UNSHARE, *command]
-    popen = {"stdout": subprocess.PIPE, "stdin": subprocess.DEVNULL, "start_new_session": True, **popen}
+    popen = {"stdout": subprocess.PIPE, "stdin": subprocess.DEVNULL, "start_new_session": True, "bufsize": 0, **popen}
     process = subprocess.Popen(command, env={**(os.environ if env is None else env), name: value}, **popen)
     run = Started(process, marker)
     try:

@@ -2,7 +2,6 @@
 
 import functools
 import os
-import select
 import shlex
 import shutil
 import signal
@@ -17,7 +16,6 @@ from typing import Any, NamedTuple
 from pyinit.native import FLAGS
 from tests.harness import (
     BASE_PYTHON,
-    DEADLINE,
     IN_C,
     PYINIT,
     SCRIPT,
@@ -53,19 +51,12 @@ def launched(
     *words: str, options: Sequence[str] = (), init: list[str] | None = None, **popen: Any
 ) -> AbstractContextManager[Started]:
     """Start `pyinit --pid-namespace OPTIONS -- words`, or `init` instead of the first two; as started() otherwise."""
-    return started(*options, "--", *words, init=init or LAUNCHER, bufsize=0, **popen)
-
-
-def next_line(run: Started, deadline: float = DEADLINE, otherwise: str = "no line came") -> bytes:
-    """The next line of what launched() started, without its end; a line that never comes fails the test."""
-    assert run.process.stdout is not None
-    assert select.select([run.process.stdout], [], [], deadline)[0], otherwise
-    return run.process.stdout.readline().rstrip(b"\n")
+    return started(*options, "--", *words, init=init or LAUNCHER, **popen)
 
 
 def next_number(run: Started) -> int:
     """The next line of TELL: the number of a signal."""
-    return int(next_line(run))
+    return int(run.line())
 
 
 def run(script: str, *, init: list[str] | None = None, **popen: Any) -> tuple[int, bytes]:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from tests.harness import PYINIT, Started, children_of, started, state_of, status_of, wait_until
-from tests.pid_namespace import next_line
 from tests.shell import SHELLS, shell
 
 PATIENCE = 1.0  # seconds after which a signal that did nothing is said to be ignored
@@ -61,8 +60,8 @@ def left(run: Started) -> str:
 
 def sigterm(words: list[str]) -> str:
     """SIGTERM to the launcher, while a shell waits for its command."""
-    with started(*WAITS, init=words, bufsize=0) as run:
-        next_line(run)
+    with started(*WAITS, init=words) as run:
+        run.line()
         run.send(signal.SIGTERM)
         status = ended(run)
         return f"ignored for {PATIENCE:g} s" if status is None else f"exit {status}, {left(run)}"
@@ -71,8 +70,8 @@ def sigterm(words: list[str]) -> str:
 def told(words: list[str]) -> str:
     """Whether the command can do something about SIGTERM."""
     script = "trap 'echo told; exit 7' TERM; echo up; while :; do sleep 0.01; done"
-    with started("sh", "-c", script, init=words, bufsize=0) as run:
-        next_line(run)
+    with started("sh", "-c", script, init=words) as run:
+        run.line()
         run.send(signal.SIGTERM)
         status = ended(run)
         if status is None:
@@ -132,9 +131,9 @@ def early(words: list[str]) -> str:
 def zombies(words: list[str]) -> str:
     """How many zombies are left of orphans that have ended."""
     script = f"for i in $(seq {ORPHANS}); do sh -c '(sleep 0.05; echo gone) &'; done; exec sleep 1000"
-    with started("sh", "-c", script, init=words, bufsize=0) as run:
+    with started("sh", "-c", script, init=words) as run:
         for _ in range(ORPHANS):
-            next_line(run)
+            run.line()
         try:
             wait_until(lambda: not dead_below(run.pid), deadline=PATIENCE)
         except AssertionError:
@@ -155,8 +154,8 @@ def orphans(words: list[str]) -> str:
     script = "(trap 'echo asked' TERM; echo up; sleep 0.2; sleep 0.2; echo too late) & read line <&3; exit 0"
     reader, writer = os.pipe()
     try:
-        with started("sh", "-c", script.replace("<&3", f"<&{reader}"), init=words, bufsize=0, pass_fds=[reader]) as run:
-            next_line(run)
+        with started("sh", "-c", script.replace("<&3", f"<&{reader}"), init=words, pass_fds=[reader]) as run:
+            run.line()
             os.write(writer, b"go\n")
             status = ended(run, 5)
             wait_until(lambda: not run.alive(), "the end of it", 20)
@@ -197,8 +196,8 @@ def saw(look: Callable[[], object]) -> bool:
 def killed(words: list[str]) -> str:
     """SIGKILL to the launcher."""
     script = "trap '' TERM HUP; (setsid sleep 1000 &); echo up; sleep 1000; true"
-    with started("sh", "-c", script, init=words, bufsize=0) as run:
-        next_line(run)
+    with started("sh", "-c", script, init=words) as run:
+        run.line()
         run.send(signal.SIGKILL)
         run.wait()
         return left(run)
@@ -206,8 +205,8 @@ def killed(words: list[str]) -> str:
 
 def who_is_pid_1(words: list[str]) -> str:
     """The name of PID 1 inside."""
-    with started(*WAITS, init=words, bufsize=0) as run:
-        next_line(run)
+    with started(*WAITS, init=words) as run:
+        run.line()
         for pid in run.alive():
             if status_of(pid).get("NSpid", "").split()[1:] == ["1"]:
                 return "the command" if status_of(pid)["Name"] == "sh" else status_of(pid)["Name"]

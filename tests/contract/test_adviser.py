@@ -49,8 +49,7 @@ def adviser_of(run: Started) -> int:
 
 def said(run: Started) -> list[str]:
     """The lines that pyinit has written to stderr, and nobody else in its name."""
-    assert run.process.stderr is not None
-    lines = run.process.stderr.read().decode().splitlines()
+    lines = run.stderr.read().decode().splitlines()
     assert not [line for line in lines if "Traceback" in line]
     return [line for line in lines if line.startswith("pyinit: ")]
 
@@ -94,8 +93,7 @@ def test_whatever_is_gone_the_leftovers_get_the_signal_and_their_time(
         run.close_stdin()
         assert run.wait() == 9
         assert run.alive() == []
-        assert run.process.stdout is not None
-        assert run.process.stdout.read() == b"saved\n"
+        assert run.stdout.read() == b"saved\n"
         assert len([line for line in said(run) if "the adviser has failed" in line]) == (damage != "drain")
 
 
@@ -108,8 +106,7 @@ def test_while_the_package_is_gone_kill_after_leaves_time_for_the_stop_signal(mo
         run.send(signal.SIGTERM)
         assert run.wait() == 128 + signal.SIGTERM
         assert run.alive() == []
-        assert run.process.stdout is not None
-        assert run.process.stdout.read() == b"saved\n"
+        assert run.stdout.read() == b"saved\n"
 
 
 @pytest.mark.parametrize(
@@ -130,8 +127,7 @@ def test_whatever_is_short_the_leftovers_get_the_signal_and_their_time(mode: Mod
         run.close_stdin()
         assert run.wait() == 9
         assert run.alive() == []
-        assert run.process.stdout is not None
-        assert run.process.stdout.read() == b"saved\n"
+        assert run.stdout.read() == b"saved\n"
 
 
 def test_an_adviser_that_is_killed_in_a_drain_is_done_without(mode: Mode) -> None:
@@ -144,8 +140,7 @@ def test_an_adviser_that_is_killed_in_a_drain_is_done_without(mode: Mode) -> Non
         os.kill(adviser, signal.SIGKILL)
         assert run.wait() == 9
         assert run.alive() == []
-        assert run.process.stdout is not None
-        assert b"saved\n" in run.process.stdout.read()
+        assert b"saved\n" in run.stdout.read()
         assert len(said(run)) == 1
 
 
@@ -186,12 +181,10 @@ def test_an_upgrade_is_waited_out(mode: Mode, tmp_path: Path) -> None:
         assert run.line() == b"up\n"
         (home / "lib").rename(home / "away")
         run.close_stdin()
-        assert run.process.stderr is not None
-        assert b"cannot load its package" in run.process.stderr.readline()
+        assert b"cannot load its package" in run.stderr.readline()
         (home / "away").rename(home / "lib")
         assert run.wait() == 9
-        assert run.process.stdout is not None
-        assert run.process.stdout.read() == b"saved\n"
+        assert run.stdout.read() == b"saved\n"
         assert said(run) == []
 
 
@@ -224,8 +217,7 @@ def test_it_is_found_through_links_and_from_any_directory(mode: Mode, tmp_path: 
             assert run.line() == b"up\n"
             run.close_stdin()
             assert run.wait() == 9
-            assert run.process.stdout is not None
-            assert run.process.stdout.read() == b"saved\n"
+            assert run.stdout.read() == b"saved\n"
             assert said(run) == []
 
 

@@ -20,7 +20,6 @@ from tests.harness import (
     PYTHON,
     UNSHARE,
     Mode,
-    Started,
     need,
     need_root,
     open_to_all,
@@ -155,13 +154,6 @@ def python(script: str) -> list[str]:
     return [PYTHON, "-ISc", script]
 
 
-def release(run: Started) -> None:
-    """Let the command's `read` return."""
-    assert run.process.stdin is not None
-    run.process.stdin.write(b"\n")
-    run.process.stdin.flush()
-
-
 def test_a_crowd_that_ignores_is_stopped_or_has_left_the_session_is_gone(mode: Mode) -> None:
     with started("-t", "0.5", *python(CROWD), mode=mode) as run, bounded(0.5):
         assert run.wait() == 7
@@ -212,7 +204,7 @@ def test_the_init_of_a_nested_pid_namespace_is_gone(mode: Mode) -> None:
     with started("-t", "0.5", "sh", "-c", f"{nested} & read line; exit 7", mode=mode, stdin=subprocess.PIPE) as run:
         assert run.line() == b"ready\n"
         with bounded(0.5):
-            release(run)
+            run.release()
             assert run.wait() == 7
         assert run.alive() == []
 
@@ -222,7 +214,7 @@ def test_a_nested_pyinit_and_its_family_are_gone(mode: Mode) -> None:
     with started("-t", "60", "sh", "-c", f"{nested} & read line; exit 7", mode=mode, stdin=subprocess.PIPE) as run:
         assert run.line() == b"ready\n"
         with bounded(0.1):
-            release(run)
+            run.release()
             assert run.wait() == 7
         assert run.alive() == []
 
@@ -308,10 +300,9 @@ def test_what_sigkill_cannot_end_delays_pyinit_by_two_seconds_and_is_named(freez
         (freezer / "freezer.state").write_text("FROZEN")
         wait_until(lambda: (freezer / "freezer.state").read_text() == "FROZEN\n", "the freezing")
         with bounded(2.2):
-            release(run)
+            run.release()
             assert run.wait() == 7
-        assert run.process.stderr is not None
-        assert f"PID {pid} (sleep, state D)" in run.process.stderr.readline().decode()
+        assert f"PID {pid} (sleep, state D)" in run.stderr.readline().decode()
         (freezer / "freezer.state").write_text("THAWED")
 
 
@@ -325,8 +316,7 @@ def test_a_name_that_a_terminal_would_obey_is_shown_without_that() -> None:
     with started("-v", "sh", "-c", f"({name}) & read -r _", stdin=-1, stderr=-1) as run:
         assert run.line() == b"up\n"
         run.close_stdin()
-        assert run.process.stderr is not None
-        said = run.process.stderr.read()
+        said = run.stderr.read()
     assert b"(?]0;title?)" in said
     assert b"\033" not in said
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.test_drain import bounded, release
+from tests.contract.test_drain import bounded
 from tests.harness import (
     PYINIT,
     UNSHARE,
@@ -38,7 +38,7 @@ def draining(*words: str, mode: Mode) -> Iterator[Started]:
     with started(*words, mode=mode, stdin=subprocess.PIPE) as run:
         assert run.line() in (b"ready\n", b"reporting\n")
         child = run.main_child()
-        release(run)
+        run.release()
         wait_until(lambda: status_of(child).get("PPid") != str(run.pid), "the main child to be reaped")
         yield run
 
@@ -54,7 +54,7 @@ def test_what_ignores_sigterm_has_the_grace_and_no_more(mode: Mode, grace: str) 
         assert run.line() == b"ready\n"
         with bounded(float(grace)):
             began = time.monotonic()
-            release(run)
+            run.release()
             assert run.wait() == 7
             assert time.monotonic() - began >= float(grace)
         assert run.alive() == []
@@ -205,7 +205,7 @@ def test_verbose_tells_the_story_of_a_shutdown(mode: Mode) -> None:
     ) as run:
         assert run.line() == b"ready\n"
         wait_until(lambda: [status_of(pid).get("Name") for pid in run.alive()].count("sleep") == 2, "the sleeps")
-        release(run)
+        run.release()
         story = run.process.communicate(timeout=60)[1].decode()
     assert re.search(r"ended: exit 7\n", story), story
     assert re.search(r"still there: 3: PID .*\d+ \(sleep\)", story), story
@@ -217,7 +217,7 @@ def test_verbose_tells_the_story_of_a_shutdown(mode: Mode) -> None:
 def test_without_verbose_a_drain_is_silent(mode: Mode) -> None:
     with started("-t", "0.3", "sh", "-c", STUBBORN, mode=mode, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as run:
         assert run.line() == b"ready\n"
-        release(run)
+        run.release()
         assert run.process.communicate(timeout=60) == (b"", b"")
 
 
@@ -239,7 +239,7 @@ def test_a_process_that_came_in_by_nsenter_does_not_delay_the_end() -> None:
                 assert guest.stdout is not None
                 assert guest.stdout.readline() == b"in\n"
                 with bounded(0):
-                    release(run)
+                    run.release()
                     assert run.wait() == 7
                 assert guest.wait(60) != 0
 

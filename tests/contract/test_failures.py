@@ -36,11 +36,9 @@ def test_what_is_left_is_told_and_ended_without(mode: Mode, what: str, tmp_path:
         run.close_stdin()
         assert run.wait() == 9
         assert run.alive() == []
-        assert run.process.stdout is not None
-        told = run.process.stdout.read().splitlines()
+        told = run.stdout.read().splitlines()
         assert b"told" in told
-        assert run.process.stderr is not None
-        said = run.process.stderr.read()
+        said = run.stderr.read()
         assert b"Traceback" not in said
 
 
@@ -51,8 +49,7 @@ def test_a_python_without_pidfds_drains(mode: Mode, functions: list[str]) -> Non
     with started("sh", "-c", LEAVES, init=init, mode=mode, stdin=subprocess.PIPE, stderr=subprocess.STDOUT) as run:
         assert run.line() == run.line() == b"up\n"
         run.close_stdin()
-        assert run.process.stdout is not None
-        assert sorted(run.process.stdout.read().splitlines()) == [b"told", b"told too"]
+        assert sorted(run.stdout.read().splitlines()) == [b"told", b"told too"]
         assert run.wait() == 9
         assert run.alive() == []
     script = "trap '' TERM; sh -c 'trap \"\" TERM; sh -c \"echo up; sleep 1000\"; true'; true"
@@ -72,8 +69,7 @@ def test_what_may_not_be_killed_and_keeps_forking_does_not_keep_pyinit() -> None
     user = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", public_pyinit(), "-t", "0.2", "--"]
     began = time.monotonic()
     with started("sh", "-c", "exit 9", init=["sh", "-c", root, "sh", *user], stderr=subprocess.PIPE) as run:
-        assert run.process.stderr is not None
-        said = run.process.stderr.readline().decode()
+        said = run.stderr.readline().decode()
         assert run.wait() == 9
         assert 2 < time.monotonic() - began < 20
     assert "left behind" in said
@@ -89,19 +85,17 @@ def test_a_subreaper_without_proc_ends_whom_it_knows_and_does_not_wait_for_other
         run.send(signal.SIGTERM)
         assert run.wait() == 143
         assert run.alive() == []
-        assert run.process.stderr is not None
-        assert run.process.stderr.read().count(b"pyinit: ") == 1
+        assert run.stderr.read().count(b"pyinit: ") == 1
     init[-2] = str(DEADLINE)
     script = "setsid sh -c 'echo up; exec sleep 1000' & read -r _; exit 9"
     with started("sh", "-c", script, init=init, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as run:
         assert run.line() == b"up\n"
         run.close_stdin()
         assert run.wait(DEADLINE / 2) == 9
-        assert run.process.stderr is not None
-        assert run.process.stderr.readline().startswith(b"pyinit: descendants cannot be found")
+        assert run.stderr.readline().startswith(b"pyinit: descendants cannot be found")
         (left,) = run.alive()
         os.kill(left, signal.SIGKILL)
-        assert run.process.stderr.read() == b""
+        assert run.stderr.read() == b""
 
 
 def test_a_lock_that_pyinits_wrapper_holds_is_held_on(mode: Mode, tmp_path: Path) -> None:

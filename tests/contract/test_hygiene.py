@@ -186,8 +186,7 @@ def test_it_works_with_no_proc(mode: Mode, kind: str) -> None:
     script = "(sleep 0.02 &); sleep 0.1; kill -USR1 $PPID; read -r _; exit 4"
     with started("sh", "-c", f"trap 'exit 9' USR1; {script}", init=init, stdin=-1, stderr=-1) as run:
         assert run.wait() == 9
-        assert run.process.stderr is not None
-        assert b"reaped orphan" in run.process.stderr.read()
+        assert b"reaped orphan" in run.stderr.read()
 
 
 def test_it_works_on_a_read_only_root(mode: Mode) -> None:
@@ -264,8 +263,7 @@ def test_without_python_prctl_a_subreaper_adopts_by_ctypes(without_python_prctl:
         assert "/_prctl" not in Path(f"/proc/{run.pid}/maps").read_text()
         run.close_stdin()
         run.wait()
-        assert run.process.stderr is not None
-        assert run.process.stderr.read() == b""
+        assert run.stderr.read() == b""
         assert run.alive() == []
 
 
@@ -282,17 +280,14 @@ def test_with_neither_python_prctl_nor_ctypes_a_subreaper_warns_once_and_goes_on
     hidden = in_mount_namespace(hide, *without_python_prctl, "-g", "--")
     with started("sh", "-c", "exit 5", init=hidden, stderr=-1) as run:
         assert run.wait() == 5
-        assert run.process.stderr is not None
-        said = run.process.stderr.read().decode().splitlines()
+        said = run.stderr.read().decode().splitlines()
     assert len(said) == 1
     assert "orphans will not be adopted" in said[0]
     with started("true", init=in_mount_namespace(hide, *without_python_prctl, "-n", "--"), stderr=-1) as run:
-        assert run.process.stderr is not None
-        assert run.process.stderr.readline().startswith(b"pyinit: --pid-namespace needs ctypes")
+        assert run.stderr.readline().startswith(b"pyinit: --pid-namespace needs ctypes")
         assert run.wait() == 125
     with started("true", init=hidden, stderr=-1, mode="pid1") as run:
-        assert run.process.stderr is not None
-        assert run.process.stderr.read() == b""
+        assert run.stderr.read() == b""
 
 
 @pytest.mark.parametrize("options", [["-w"], ["-vv"], ["--scope", "all"], ["-k", "0.1"], []], ids=str)

@@ -91,8 +91,7 @@ def test_verbose_says_what_it_does_and_twice_more(mode: Mode) -> None:
     said = {}
     for option in ("-v", "-vv"):
         with started(option, "sh", "-c", "(true &); sleep 0.05; kill -9 $$", mode=mode, stderr=-1) as run:
-            assert run.process.stderr is not None
-            said[option] = run.process.stderr.read().decode()
+            said[option] = run.stderr.read().decode()
     assert "killed by SIGKILL" in said["-v"]
     assert "reaped orphan" not in said["-v"]
     assert "reaped orphan" in said["-vv"]

@@ -33,9 +33,7 @@ def test_thousands_of_orphans_are_reaped_and_leave_no_memory(mode: Mode, rounds:
         assert run.line() == b"up\n"
         wait_until(lambda: state_of(run.pid) == "S")
         before = memory(run.pid)
-        assert run.process.stdin is not None
-        run.process.stdin.write(b"go\n")
-        run.process.stdin.flush()
+        run.stdin.write(b"go\n")
         assert run.line() == b"done\n"
         wait_until(lambda: alone(run), "no zombie")
         assert memory(run.pid) - before <= 256
@@ -69,7 +67,7 @@ def test_each_orphan_reaped_is_told(mode: Mode, options: list[str]) -> None:
     script = "(sh -c 'exit 3' &); (sh -c 'kill -9 $$' &); exec sleep 1000"
     with started(*options, "sh", "-c", script, mode=mode, stderr=-1) as run:
         wait_until(lambda: alone(run) or None)
-        stderr = run.process.stderr
+        stderr = run.stderr
         assert stderr is not None
         told: set[str] = set()
         while len(told) < 2:

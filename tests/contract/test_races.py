@@ -62,14 +62,11 @@ def both_die_while_pyinit_is_stopped(mode: Mode) -> None:
         both = wait_until(lambda: found if len(found := children_of(run.pid)) == 2 else [], "the orphan")
         run.send(signal.SIGSTOP)
         wait_until(lambda: state_of(run.pid) == "T")
-        assert run.process.stdin is not None
-        run.process.stdin.close()
+        run.close_stdin()
         wait_until(lambda: all(state_of(pid) == "Z" for pid in both), "both deaths")
         run.send(signal.SIGCONT)
         assert run.wait() == 7
-        assert run.process.stderr is not None
-        assert run.process.stderr.read().count(b"reaped orphan") == 1
-        run.process.stdin = None
+        assert run.stderr.read().count(b"reaped orphan") == 1
 
 
 def test_two_deaths_and_one_sigchld_leave_no_zombie(mode: Mode, rounds: Rounds) -> None:
@@ -241,16 +238,13 @@ def signals_at_the_commands_end(mode: Mode) -> None:
         wait_until(lambda: state_of(main) == "S" and b"sh" in Path(f"/proc/{main}/comm").read_bytes())
         run.send(signal.SIGSTOP)
         wait_until(lambda: state_of(run.pid) == "T")
-        assert run.process.stdin is not None
-        run.process.stdin.close()
-        run.process.stdin = None
+        run.close_stdin()
         wait_until(lambda: state_of(main) == "Z")
         for signum in (signal.SIGTERM, signal.SIGUSR1, signal.SIGRTMIN):
             run.send(signum)
         run.send(signal.SIGCONT)
         assert run.wait() == 3
-        assert run.process.stderr is not None
-        assert run.process.stderr.read() == b""
+        assert run.stderr.read() == b""
 
 
 def waits_for_a_time(pid: int) -> bool:
@@ -270,8 +264,7 @@ def test_who_is_stopped_while_a_time_runs_out_takes_nothing_for_a_signal(mode: M
         wait_until(lambda: time.monotonic() > over, "the time to be over")
         run.send(signal.SIGCONT)
         assert run.wait() == 137
-        assert run.process.stderr is not None
-        assert run.process.stderr.read() == b""
+        assert run.stderr.read() == b""
 
 
 def test_a_signal_at_the_moment_of_the_commands_end_harms_nobody(mode: Mode, rounds: Rounds) -> None:

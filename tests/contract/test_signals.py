@@ -151,8 +151,7 @@ def test_a_signal_of_the_commands_own_childs_end_is_not_forwarded(mode: Mode) ->
     script = "(sleep 0.05 &); exec " + compiled("receiver") + " -1"
     with started("-w", "sh", "-c", script, mode=mode, stderr=-1) as run:
         ready(run)
-        assert run.process.stderr is not None
-        assert b"reaped orphan" in run.process.stderr.readline()
+        assert b"reaped orphan" in run.stderr.readline()
         run.send(signal.SIGUSR1)
         assert int(run.line()) == signal.SIGUSR1
 
@@ -191,8 +190,7 @@ def test_a_command_of_another_user_that_cannot_be_signalled_is_told_and_survived
     with started("--", *words, init=init, mode=mode, stderr=-1) as run:
         assert run.line() == b"up\n"
         run.send(signal.SIGTERM)
-        assert run.process.stderr is not None
-        assert b"cannot forward " in run.process.stderr.readline()
+        assert b"cannot forward " in run.stderr.readline()
         assert run.wait() == 6
 
 
@@ -206,16 +204,13 @@ def test_a_main_child_that_moved_to_another_group_and_user_harms_nobody_in_the_f
     script = f'"$@" & read -r _; exec {BASE_PYTHON} -ISc "{move}"'
     with started("sh", "-c", script, "sh", *reporter(), init=init, mode=mode, stdin=-1, stderr=-1) as run:
         assert run.line() == b"reporting\n"
-        assert run.process.stdin is not None
-        run.process.stdin.write(b"\n")
-        run.process.stdin.flush()
+        run.release()
         assert run.line() == b"moved\n"
         run.send(signal.SIGUSR1)
         assert run.line() == b"got SIGUSR1\n"
         run.send(signal.SIGRTMIN)
         assert run.line() == b"got the barrier\n"
-        assert run.process.stderr is not None
-        assert run.process.stderr.readline().startswith(b"pyinit: cannot forward SIGUSR1")
+        assert run.stderr.readline().startswith(b"pyinit: cannot forward SIGUSR1")
 
 
 def test_nothing_wakes_pyinit_while_nothing_happens(mode: Mode) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.test_drain import bounded, release
+from tests.contract.test_drain import bounded
 from tests.harness import (
     BASE_PYTHON,
     PYINIT,
@@ -65,7 +65,7 @@ def test_who_is_forked_between_the_stop_signal_and_the_drain_is_told_too(
         up(run)
         run.send(signal.SIGTERM)
         up(run)
-        release(run)
+        run.release()
         assert run.wait() == 9
         assert file.read_text() == "SIGTERM"
 
@@ -110,7 +110,7 @@ def test_where_nobody_asked_it_is_sigterm(tmp_path: Path, place: Place) -> None:
     script = '"$@" & read _; exit 7'
     with stopping(place, "sh", "-c", script, "sh", *recorder(file, 0.1), stdin=subprocess.PIPE) as run:
         up(run)
-        release(run)
+        run.release()
         assert run.wait() == 7
         assert file.read_text() == "SIGTERM"
 
@@ -145,7 +145,7 @@ def test_kill_after_counts_from_the_first_stop_signal(
     with stopping(place, *options, *words, stdin=subprocess.PIPE) as run, bounded(0.5):
         up(run)
         if not early:
-            release(run)
+            run.release()
             in_drain(run, place)
         began = time.monotonic()
         run.send(signal.SIGTERM)
@@ -171,7 +171,7 @@ def test_what_is_dropped_is_no_stop_signal(tmp_path: Path, place: Place) -> None
     with stopping(place, *words, stdin=subprocess.PIPE) as run, bounded(0.2):
         up(run)
         run.send(signal.SIGTERM)
-        release(run)
+        run.release()
         pid = in_drain(run, place)
         for _ in range(3):
             run.send(signal.SIGTERM)
@@ -332,7 +332,7 @@ def test_coprocesses_are_both_told(tmp_path: Path, place: Place) -> None:
     words = [BASE_PYTHON, "-ISc", code, str(one), str(other), *recorder(one)[:3]]
     with stopping(place, *words, stdin=subprocess.PIPE) as run, bounded(0.1):
         up(run, 2)
-        release(run)
+        run.release()
         assert run.wait() == 0
         assert (one.read_text(), other.read_text()) == ("SIGTERM", "SIGTERM")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.test_drain import bounded, release
+from tests.contract.test_drain import bounded
 from tests.harness import BASE_PYTHON, Started, need_root, wait_until
 from tests.stopping import DEAF, GRACE, Place, everywhere, hasty_pyinit, in_drain, recorder, stopping, up
 
@@ -50,7 +50,7 @@ def test_a_drain_that_nobody_asked_for_is_bounded_by_the_grace(tmp_path: Path) -
         with hasty(place, "sh", "-c", script, "sh", *words, stdin=subprocess.PIPE) as run, bounded(GRACE):
             up(run)
             began = time.monotonic()
-            release(run)
+            run.release()
             assert run.wait() == 7
             assert time.monotonic() - began >= GRACE
             assert run.alive() == []
@@ -64,7 +64,7 @@ def test_who_ignores_the_signal_does_not_hold_up_the_end_beyond_the_grace(asked:
         with hasty(place, "sh", "-c", f"({DEAF}) & read _; exit 7", stdin=subprocess.PIPE) as run, bounded(GRACE):
             up(run)
             began = time.monotonic()
-            run.send(signal.SIGTERM) if asked else release(run)
+            run.send(signal.SIGTERM) if asked else run.release()
             assert run.wait() == (143 if asked else 7)
             assert time.monotonic() - began >= GRACE
             assert run.alive() == []
@@ -114,7 +114,7 @@ def test_a_first_stop_signal_in_a_drain_that_began_by_itself_lifts_its_bound(tmp
         words = recorder(file, LONG)
         with hasty(place, "sh", "-c", '"$@" & read _; exit 7', "sh", *words, stdin=subprocess.PIPE) as run:
             up(run)
-            release(run)
+            run.release()
             in_drain(run, place)
             run.send(signal.SIGTERM)
             assert run.wait() == 7

@@ -234,10 +234,8 @@ def test_nothing_is_lost_in_a_storm(mode: Mode) -> None:
     counted = {signum: 0 for signum in mix if signum >= signal.SIGRTMIN}
     with started("sh", "-c", script, compiled("receiver"), mode=mode, stdin=subprocess.PIPE) as run:
         assert run.line().startswith(b"ready")
-        assert run.process.stdin is not None
         for _ in range(rounds):
-            run.process.stdin.write(b"\n" * 10)
-            run.process.stdin.flush()
+            run.stdin.write(b"\n" * 10)
             storm(run.pid, each, *mix)
             storm(run.pid, 1, signal.SIGRTMAX)  # is taken after all others
             while (came := int(run.line())) != signal.SIGRTMAX:
@@ -288,8 +286,7 @@ def test_a_death_at_any_moment_of_the_start_gives_its_status(mode: Mode, rounds:
 def test_the_word_of_the_c_program_is_no_option_for_others() -> None:
     for word in ("--told=", "--told=1,2", "--told=" + ",".join(["1"] * 7)):
         with started(word, "true", stderr=subprocess.PIPE) as run:
-            assert run.process.stderr is not None
-            assert b"no option" in run.process.stderr.read()
+            assert b"no option" in run.stderr.read()
             assert run.wait() == 125
 
 

@@ -37,7 +37,7 @@ HAS_WAITER = (LIBRARY / "pyinit/native/waiter").exists()
 
 def program(text: str, *words: str, mode: Mode = "pid1", init: tuple[str, ...] = (), **popen: Any) -> Any:
     """Start a Python program, as PID 1 or not; as started() otherwise. Not in the checkout, which has a pyinit too."""
-    given: dict[str, Any] = {"env": ENVIRONMENT, "bufsize": 0, "cwd": "/", **popen}
+    given: dict[str, Any] = {"env": ENVIRONMENT, "cwd": "/", **popen}
     return started("-c", text, *words, init=[*init, PYTHON], mode=mode, **given)
 
 

@@ -35,8 +35,7 @@ def test_python_m_pyinit_is_the_command_in_an_isolated_interpreter(mode: Mode) -
 def test_python_m_pyinit_says_what_is_wrong_as_the_command_does() -> None:
     with by_module("--nonsense", stderr=-1) as process:
         assert process.wait() == 125
-        assert process.process.stderr is not None
-        assert process.process.stderr.read() == b"pyinit: --nonsense is no option (see pyinit --help)\n"
+        assert process.stderr.read() == b"pyinit: --nonsense is no option (see pyinit --help)\n"
 
 
 def test_python_m_pyinit_leaves_the_locale_alone() -> None:

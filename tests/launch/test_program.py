@@ -16,7 +16,6 @@ from tests.harness import (
     wait_until,
 )
 from tests.launch.launching import ENVIRONMENT, STATE, SUBREAPER, program, run
-from tests.pid_namespace import next_line
 from tests.shell import CONTAINER, CTRL_C, CTRL_D, CTRL_Z, terminal
 
 
@@ -47,7 +46,7 @@ sys.stdin.read()
 """
     )
     with program(text, mode="subreaper", stdin=-1) as process:
-        assert int(next_line(process)) == process.pid
+        assert int(process.line()) == process.pid
         process.close_stdin()
         assert process.wait() == 0
 
@@ -115,7 +114,7 @@ print("launched", flush=True)
 sys.stdin.read()
 """
     with program(text, "word", mode=mode, stdin=-1) as process:
-        assert next_line(process) == b"launched"
+        assert process.line() == b"launched\n"
         settled(process.pid)
         assert {int(fd) for fd in os.listdir(f"/proc/{process.pid}/fd")} <= {0, 1, 2}
         assert os.readlink(f"/proc/{process.pid}/cwd") == "/"
@@ -258,11 +257,11 @@ print(child, flush=True)
 os.wait()
 """
     with program(text, mode="subreaper") as process:
-        pyinit = int(next_line(process))
-        assert next_line(process) == b"launched"
+        pyinit = int(process.line())
+        assert process.line() == b"launched\n"
         settled(pyinit)
         process.send(signal.SIGKILL)
-        assert next_line(process) == b"10"
+        assert process.line() == b"10\n"
 
 
 def test_at_a_terminal_the_program_is_in_the_foreground_and_ctrl_c_reaches_it_alone(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from tests.pid_namespace import (
     in_namespace,
     launched,
     namespace_of,
-    next_line,
     next_number,
 )
 
@@ -107,7 +106,7 @@ def test_sigkill_at_any_moment_of_the_end_leaves_nothing_inside(rounds: Rounds) 
 def test_sigkill_to_the_launcher_ends_all_inside(launcher: list[str], state: str) -> None:
     script = "trap '' HUP INT TERM; (setsid sh -c 'sleep 1000 & sleep 1000' &); echo up; sleep 1000"
     with launched("sh", "-c", script, init=launcher) as process:
-        assert next_line(process) == b"up"
+        assert process.line() == b"up\n"
         wait_until(lambda: len(process.alive()) >= 5, "all of it")
         if state == "stopped":
             process.send(signal.SIGSTOP)
@@ -120,14 +119,14 @@ def test_sigkill_to_the_outermost_of_three_launchers_ends_all_inside(launcher: l
     pyinit = launcher[-2:]
     script = "trap '' HUP INT TERM; echo up; sleep 1000"
     with launched(*pyinit, "--", *pyinit, "--", "sh", "-c", script, init=launcher) as process:
-        assert next_line(process) == b"up"
+        assert process.line() == b"up\n"
         process.send(signal.SIGKILL)
         wait_until(lambda: not process.alive(), "the end of all inside", 20)
 
 
 def test_sigkill_to_a_launcher_inside_another_is_the_status_of_the_outer(launcher: list[str]) -> None:
     with launched(*launcher[-2:], "--", "sh", "-c", "echo up; sleep 1000", init=launcher) as process:
-        assert next_line(process) == b"up"
+        assert process.line() == b"up\n"
         second = command_of(process)
         os.kill(second, signal.SIGKILL)
         assert process.wait() == 128 + signal.SIGKILL
@@ -137,7 +136,7 @@ def test_sigkill_to_a_launcher_inside_another_is_the_status_of_the_outer(launche
 def test_the_inner_killed_gives_137_and_ends_all_inside(launcher: list[str]) -> None:
     script = "(trap '' HUP INT TERM; exec setsid sleep 1000) & echo up; sleep 1000"
     with launched("sh", "-c", script, init=launcher) as process:
-        assert next_line(process) == b"up"
+        assert process.line() == b"up\n"
         os.kill(pid_one_below(process.pid), signal.SIGKILL)
         assert process.wait() == 137
         wait_until(lambda: not process.alive(), "the end of all inside", 20)
@@ -156,8 +155,7 @@ def test_a_child_that_the_launcher_was_started_with_is_not_taken_for_pid_1(optio
         assert run.line() == b"up\n"
         run.close_stdin()
         assert run.wait() == 3
-        assert run.process.stderr is not None
-        assert b"died" not in run.process.stderr.read()
+        assert b"died" not in run.stderr.read()
         if other == "sleep 1000":
             assert state_of(child) == "S"
 
@@ -165,7 +163,7 @@ def test_a_child_that_the_launcher_was_started_with_is_not_taken_for_pid_1(optio
 def test_no_signal_from_inside_ends_pid_1() -> None:
     script = "kill -KILL 1; kill -STOP 1; echo still here; exit 4"
     with launched("sh", "-c", script) as process:
-        assert next_line(process) == b"still here"
+        assert process.line() == b"still here\n"
         assert process.wait() == 4
 
 
@@ -181,7 +179,7 @@ def test_the_command_is_told_by_the_death_of_the_launchers_parent(launcher: list
 def test_with_parent_death_signal_kill_nothing_outlives_the_parent(launcher: list[str]) -> None:
     words = [*launcher, "-p", "KILL", "--", "sh", "-c", "echo up; trap '' TERM; sleep 1000"]
     with launched(*words, init=["sh", "-c", 'shift; "$@"; true', "sh"]) as process:
-        assert next_line(process) == b"up"
+        assert process.line() == b"up\n"
         process.send(signal.SIGKILL)
         wait_until(lambda: not process.alive(), "the end of all inside", 20)
 
@@ -211,12 +209,11 @@ def test_sigstop_and_sigcont_to_the_launcher_lose_no_signal() -> None:
 def test_a_descriptor_of_the_namespace_is_all_that_can_hold_it() -> None:
     """No process is left in the namespace of a launcher that has ended in the ordinary way."""
     with launched("sh", "-c", "setsid sleep 1000 & echo up; read line", stdin=subprocess.PIPE) as process:
-        assert next_line(process) == b"up"
+        assert process.line() == b"up\n"
         held = os.open(f"/proc/{command_of(process)}/ns/pid", os.O_RDONLY)
         namespace = namespace_of(command_of(process))
         assert len(in_namespace(namespace)) == 3
-        assert process.process.stdin is not None
-        process.process.stdin.close()
+        process.close_stdin()
         process.wait()
         assert in_namespace(namespace) == []
         os.close(held)
@@ -225,14 +222,14 @@ def test_a_descriptor_of_the_namespace_is_all_that_can_hold_it() -> None:
 def test_the_inner_of_the_launcher_that_rests_for_the_second_time_drains_all_the_same() -> None:
     script = "(trap 'echo told; exit' TERM; echo up; while :; do sleep 0.02; done) & read -r _; exit 7"
     with launched("sh", "-c", script, options=["-a"], stdin=subprocess.PIPE) as run:
-        assert next_line(run) == b"up"
+        assert run.line() == b"up\n"
         inner, command = pid_one_below(run.pid), command_of(run)
         settled(inner)
         run.close_stdin()
         wait_until(lambda: command not in children_of(run.pid), "the command's end")
         settled(inner)
         run.send(signal.SIGTERM)
-        assert next_line(run) == b"told"
+        assert run.line() == b"told\n"
         assert run.wait() == 7
 
 

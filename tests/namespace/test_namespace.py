@@ -33,7 +33,6 @@ from tests.pid_namespace import (
     in_mount_namespace,
     launched,
     namespace_of,
-    next_line,
     next_number,
     run,
     somebody,
@@ -78,7 +77,7 @@ def test_what_is_mounted_inside_is_never_seen_outside(tmp_path: Path, shared: st
     outer = in_mount_namespace(share + ("/" if shared == "/" else str(mount_point)))
     script = f"mount -t tmpfs inside {mount_point}/below; mount -t tmpfs inside /mnt; echo mounted; exec sleep 1000"
     with launched("sh", "-c", script, init=[*outer, *LAUNCHER]) as process:
-        assert next_line(process) == b"mounted"
+        assert process.line() == b"mounted\n"
         inside = Path(f"/proc/{command_of(process)}/mountinfo").read_text()
         outside = Path(f"/proc/{process.pid}/mountinfo").read_text()
         assert inside.count(" - tmpfs inside ") == 2
@@ -98,7 +97,7 @@ def test_what_is_mounted_and_unmounted_outside_afterwards_is_followed(tmp_path: 
     unmounted.mkdir()
     outer = in_mount_namespace(f"mount --make-rshared /; mount -t tmpfs early {unmounted}")
     with launched("sh", "-c", "echo up; exec sleep 1000", init=[*outer, *LAUNCHER]) as process:
-        assert next_line(process) == b"up"
+        assert process.line() == b"up\n"
         enter = ["nsenter", "--mount", f"--target={process.pid}", "sh", "-c"]
         subprocess.run([*enter, f"mount -t tmpfs late {mounted} && umount {unmounted}"], check=True)
         inside = Path(f"/proc/{command_of(process)}/mountinfo").read_text()
@@ -112,7 +111,7 @@ def test_a_user_namespace_changes_no_mount_outside() -> None:
         outer = in_mount_namespace("mount --make-rshared /")
         with launched("sh", "-c", "echo up; exec sleep 1000", init=[*outer, *user.launcher]) as process:
             before = Path("/proc/self/mountinfo").read_text().count("\n")
-            assert next_line(process) == b"up"
+            assert process.line() == b"up\n"
             assert Path(f"/proc/{process.pid}/mountinfo").read_text().count("\n") == before
             assert Path(f"/proc/{command_of(process)}/mountinfo").read_text().count("\n") == before + 1
 
@@ -232,7 +231,7 @@ def test_a_signal_at_any_moment_of_the_start_ends_what_was_started(rounds: Round
 
 def test_a_shell_inside_does_not_swallow_sigterm(launcher: list[str]) -> None:
     with launched("sh", "-c", "echo up; sleep 1000; true", init=launcher) as process:
-        assert next_line(process) == b"up"
+        assert process.line() == b"up\n"
         process.send(signal.SIGTERM)
         assert process.wait() == 128 + signal.SIGTERM
 
@@ -240,12 +239,11 @@ def test_a_shell_inside_does_not_swallow_sigterm(launcher: list[str]) -> None:
 def test_orphans_are_reaped_and_what_the_command_leaves_is_ended(launcher: list[str]) -> None:
     script = "for i in 1 2 3 4 5; do sh -c 'sleep 0.05 & echo $!'; done; (exec setsid sleep 1000) & echo up; read line"
     with launched("sh", "-c", script, init=launcher, stdin=subprocess.PIPE) as process:
-        while next_line(process) != b"up":
+        while process.line() != b"up\n":
             pass
         inner = pid_one_below(process.pid)
         wait_until(lambda: len(children_of(inner)) == 0, "PID 1 to reap its orphans")
-        assert process.process.stdin is not None
-        process.process.stdin.close()
+        process.close_stdin()
         assert process.wait() == 1
         wait_until(lambda: not process.alive(), "the end of what the command left")
 
@@ -269,7 +267,7 @@ def test_three_deep_the_status_and_the_signals_pass_through(launcher: list[str])
     script = "trap 'exit 42' USR1; echo up; while :; do sleep 0.01; done"
     pyinit = launcher[-2:]
     with launched(*pyinit, "--", *pyinit, "--", "sh", "-c", script, init=launcher) as process:
-        assert next_line(process) == b"up"
+        assert process.line() == b"up\n"
         pid = process.pid
         for _ in range(3):
             pid = wait_until(functools.partial(command_below, pid), "the command")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.harness import PYINIT, Rounds, Started, children_of, fill, pid_one_below, status_of, wait_until
-from tests.pid_namespace import LAUNCHER, TELL, command_of, launched, next_line, next_number
+from tests.pid_namespace import LAUNCHER, TELL, command_of, launched, next_number
 
 
 @pytest.fixture(params=["plain", "namespace"])
@@ -76,8 +76,7 @@ def test_the_command_cannot_write_to_it(init: list[str]) -> None:
         assert process.output().split() == [b"1"]
         assert [sorted(document)[0] for document in documents(reader)] == ["child-pid", "exit-code"]
     with launched("sh", "-c", "echo here >&2", options=["--json-status-fd", "2"], init=init, stderr=-1) as process:
-        assert process.process.stderr is not None
-        assert b"here\n" in process.process.stderr.read(), "a standard descriptor stays the command's too"
+        assert b"here\n" in process.stderr.read(), "a standard descriptor stays the command's too"
 
 
 def test_the_child_pid_is_the_callers_and_the_namespace_is_the_commands(init: list[str]) -> None:
@@ -195,9 +194,8 @@ def test_a_file_gets_both_lines_after_what_was_in_it(init: list[str], tmp_path: 
 
 def test_verbose_says_the_pid_on_both_sides() -> None:
     with launched("sh", "-c", "echo up; exec sleep 1000", options=["-v"], stderr=subprocess.PIPE) as process:
-        assert next_line(process) == b"up"
-        assert process.process.stderr is not None
-        line = process.process.stderr.readline().decode()
+        assert process.line() == b"up\n"
+        line = process.stderr.readline().decode()
         assert [int(number) for number in re.findall(r"PID (\d+)", line)] == [2, command_of(process)]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import BASE_PYTHON, PYINIT, SCRIPT, missing, need, need_root, started, wait_until
-from tests.pid_namespace import LAUNCHER, NOBODY, User, in_mount_namespace, launched, next_line, run, somebody
+from tests.pid_namespace import LAUNCHER, NOBODY, User, in_mount_namespace, launched, run, somebody
 
 MADE = 54321  # a uid and gid that no machine has
 GROUPS = (54322, 54323)
@@ -201,9 +201,8 @@ def test_where_proc_is_not_mounted_root_gets_a_new_one() -> None:
     need_root()
     outer = in_mount_namespace("mount -t tmpfs none /proc")
     with launched("sh", "-c", "echo $$; read line; exit 6", init=[*outer, *LAUNCHER], stdin=subprocess.PIPE) as process:
-        assert next_line(process) == b"2"
-        assert process.process.stdin is not None
-        process.process.stdin.close()
+        assert process.line() == b"2\n"
+        process.close_stdin()
         assert process.wait() == 6
 
 
@@ -258,8 +257,7 @@ def test_an_interpreter_with_capabilities_can_make_a_namespace(capable: User) ->
     """Its /proc/self is root's, until it says that it is like any other."""
     with started("sh", "-c", "exit 7", init=[*capable.launcher, "--"], stderr=subprocess.PIPE) as run:
         assert run.wait() == 7
-        assert run.process.stderr is not None
-        assert run.process.stderr.read() == b""
+        assert run.stderr.read() == b""
 
 
 def test_a_parent_death_signal_outlives_an_interpreter_with_capabilities(capable: User) -> None:

@@ -21,7 +21,7 @@ from tests.harness import (
     status_of,
     wait_until,
 )
-from tests.pid_namespace import NOBODY, TELL, command_of, launched, next_line
+from tests.pid_namespace import NOBODY, TELL, command_of, launched
 from tests.programs import compiled
 from tests.ps.looking import PS, as_pid_1, effects, look, pid_1_of, problems, run_ps
 from tests.shell import terminal
@@ -55,7 +55,7 @@ def test_a_blocked_signal_and_one_that_is_waited_for() -> None:
         assert effects(run.pid)[run.main_child()] == "blocked"
         assert [kind for kind, _ in problems(run.pid)] == ["deaf"]
     with started(*TELL, mode="pid1") as run:
-        assert next_line(run) == b"0"
+        assert run.line() == b"0\n"
         wait_until(lambda: effects(run.pid)[run.main_child()] == "taken", "it to wait")
         assert problems(run.pid) == []
 
@@ -70,7 +70,7 @@ def test_what_a_signalfd_takes() -> None:
 def test_each_process_is_shown_with_its_pid_on_both_sides() -> None:
     need_root()
     with launched("sh", "-c", "echo $$; exec sleep 1000") as run:
-        inside = int(next_line(run))
+        inside = int(run.line())
         inner, command = pid_one_below(run.pid), command_of(run)
         wait_until(lambda: status_of(command)["Name"] == "sleep", "sleep")
         shown = {process["pids"][-1]: process["pids"] for process in look(command)["processes"]}
