@@ -230,7 +230,6 @@ def test_a_bound_holds_and_signals_are_forwarded_when_the_adviser_has_died(mode:
         os.kill(adviser_of(run), signal.SIGKILL)
         run.send(signal.SIGHUP)
         assert run.line() == b"hup\n"
-        assert time.monotonic() - began < 1.5, "the machine is too slow to tell"
         assert run.wait() == 137
         assert time.monotonic() - began >= 1.5
         assert run.alive() == []

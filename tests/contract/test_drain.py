@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,8 +29,6 @@ from tests.harness import (
 )
 from tests.pid_namespace import in_mount_namespace, public_pyinit
 from tests.shell import reporter
-
-LATE = 20.0  # seconds that a loaded machine may add to any bound
 
 # Leaves 200 processes: a third ignore SIGTERM, a third are stopped, a third are in sessions of their own. The latter
 # two write a letter when they get SIGTERM. Ends with 7 when all of them are as they should be.
@@ -142,20 +140,12 @@ os._exit(7)
 """
 
 
-@contextmanager
-def bounded(seconds: float) -> Iterator[None]:
-    """Check that what is done in here takes that long at most, on a machine that is not loaded."""
-    began = time.monotonic()
-    yield
-    assert time.monotonic() - began < seconds + LATE
-
-
 def python(script: str) -> list[str]:
     return [PYTHON, "-ISc", script]
 
 
 def test_a_crowd_that_ignores_is_stopped_or_has_left_the_session_is_gone(mode: Mode) -> None:
-    with started("-t", "0.5", *python(CROWD), mode=mode) as run, bounded(0.5):
+    with started("-t", "0.5", *python(CROWD), mode=mode) as run:
         assert run.wait() == 7
         assert run.alive() == []
         told = run.output()
@@ -170,25 +160,25 @@ def test_a_fork_bomb_is_gone(mode: Mode, owner: str) -> None:
     limited = ["setpriv", "--reuid", uid, "--regid", uid, "--clear-groups", "prlimit", "--nproc=50"]
     bomb = [BASE_PYTHON, "-ISc", BOMB]
     init, command = ([*limited, public_pyinit()], bomb) if owner == "pyinit's" else ([str(PYINIT)], [*limited, *bomb])
-    with started("-t", "0.5", *command, init=init, mode=mode) as run, bounded(0.5):
+    with started("-t", "0.5", *command, init=init, mode=mode) as run:
         assert run.wait() == 7
         assert run.alive() == []
 
 
 def test_a_thousand_orphans_that_end_during_the_drain_do_not_delay_it(mode: Mode) -> None:
-    with started("-t", "1000", *python(FAMILY), mode=mode) as run, bounded(5):
+    with started("-t", "1000", *python(FAMILY), mode=mode) as run:
         assert run.wait() == 7
         assert run.alive() == []
 
 
 def test_what_spawns_on_sigterm_is_gone(mode: Mode) -> None:
-    with started("-t", "0.5", *python(SPAWNERS), mode=mode) as run, bounded(0.5):
+    with started("-t", "0.5", *python(SPAWNERS), mode=mode) as run:
         assert run.wait() == 7
         assert run.alive() == []
 
 
 def test_a_process_whose_first_thread_has_ended_is_gone() -> None:
-    with started("-t", "1", *python(HEADLESS), mode="subreaper") as run, bounded(1):
+    with started("-t", "1", *python(HEADLESS), mode="subreaper") as run:
         pid = int(run.line())
         try:
             assert run.wait() == 7
@@ -203,19 +193,17 @@ def test_the_init_of_a_nested_pid_namespace_is_gone(mode: Mode) -> None:
     nested = "unshare --pid --fork --mount-proc sh -c 'echo ready; sleep 1000 & wait'"
     with started("-t", "0.5", "sh", "-c", f"{nested} & read line; exit 7", mode=mode, stdin=subprocess.PIPE) as run:
         assert run.line() == b"ready\n"
-        with bounded(0.5):
-            run.release()
-            assert run.wait() == 7
+        run.release()
+        assert run.wait() == 7
         assert run.alive() == []
 
 
 def test_a_nested_pyinit_and_its_family_are_gone(mode: Mode) -> None:
     nested = f"{PYINIT} -t 0.1 sh -c 'setsid sleep 1000 & echo ready; wait'"
-    with started("-t", "60", "sh", "-c", f"{nested} & read line; exit 7", mode=mode, stdin=subprocess.PIPE) as run:
+    with started("-t", "1000", "sh", "-c", f"{nested} & read line; exit 7", mode=mode, stdin=subprocess.PIPE) as run:
         assert run.line() == b"ready\n"
-        with bounded(0.1):
-            run.release()
-            assert run.wait() == 7
+        run.release()
+        assert run.wait() == 7
         assert run.alive() == []
 
 
@@ -266,7 +254,7 @@ def test_a_child_that_hidepid_hides_is_gone(tmp_path: Path, options: list[str]) 
     open_to_all(hidden)
     user = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", public_pyinit(), *options]
     init = in_mount_namespace("mount -t proc -o hidepid=2 proc /proc", *user)
-    with bounded(0), started("sh", "-c", f"{hidden} 1000 & exit 7", init=init, stderr=subprocess.PIPE) as run:
+    with started("sh", "-c", f"{hidden} 1000 & exit 7", init=init, stderr=subprocess.PIPE) as run:
         said = run.process.communicate(timeout=DEADLINE)[1].decode()
         assert run.wait() == 7
         assert run.alive() == []
@@ -299,9 +287,10 @@ def test_what_sigkill_cannot_end_delays_pyinit_by_two_seconds_and_is_named(freez
         (freezer / "cgroup.procs").write_text(str(pid))
         (freezer / "freezer.state").write_text("FROZEN")
         wait_until(lambda: (freezer / "freezer.state").read_text() == "FROZEN\n", "the freezing")
-        with bounded(2.2):
-            run.release()
-            assert run.wait() == 7
+        began = time.monotonic()
+        run.release()
+        assert run.wait() == 7
+        assert time.monotonic() - began >= 2
         assert f"PID {pid} (sleep, state D)" in run.stderr.readline().decode()
         (freezer / "freezer.state").write_text("THAWED")
 

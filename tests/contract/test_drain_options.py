@@ -6,12 +6,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from tests.contract.test_drain import bounded
 from tests.harness import (
     PYINIT,
     UNSHARE,
@@ -48,16 +47,21 @@ def behind(command: list[str]) -> list[str]:
     return ["sh", "-c", '"$@" & read line; exit 7', "sh", *command]
 
 
-@pytest.mark.parametrize("grace", ["0", "0.0", "0.3", "1"])
-def test_what_ignores_sigterm_has_the_grace_and_no_more(mode: Mode, grace: str) -> None:
-    with started("-t", grace, "sh", "-c", STUBBORN, mode=mode, stdin=subprocess.PIPE) as run:
-        assert run.line() == b"ready\n"
-        with bounded(float(grace)):
-            began = time.monotonic()
+def test_what_ignores_sigterm_has_the_grace_and_no_more(mode: Mode) -> None:
+    """Of those whose drains begin at the same time, each ends when its grace is over, and before the next one."""
+    graces = ["0", "0.5", "3"]
+    with ExitStack() as stack:
+        words = ["sh", "-c", STUBBORN]
+        runs = [stack.enter_context(started("-t", grace, *words, mode=mode, stdin=subprocess.PIPE)) for grace in graces]
+        assert [run.line() for run in runs] == [b"ready\n"] * len(runs)
+        began = time.monotonic()
+        for run in runs:
             run.release()
+        for number, run in enumerate(runs, 1):
             assert run.wait() == 7
-            assert time.monotonic() - began >= float(grace)
-        assert run.alive() == []
+            assert time.monotonic() - began >= float(graces[number - 1])
+            assert run.alive() == []
+            assert [other.process.poll() for other in runs[number:]] == [None] * len(runs[number:])
 
 
 # Sends pyinit real-time signals for ever, faster than it can forward them.
@@ -68,7 +72,6 @@ FLOOD = f"while :; do {{}} $PPID 1000000 {int(signal.SIGRTMIN)}; done 2>/dev/nul
 def test_a_flood_of_signals_delays_no_deadline(mode: Mode, option: str, script: str) -> None:
     flood = script.format(FLOOD.format(compiled("sender")))
     with (
-        bounded(0.3),
         started(option, "0.3", "sh", "-c", f"trap '' TERM {int(signal.SIGRTMIN)}; {flood}", mode=mode) as run,
     ):
         assert run.wait() == (0 if option == "-t" else 137)
@@ -84,7 +87,7 @@ def test_no_grace_means_no_sigterm(mode: Mode) -> None:
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGQUIT"])
 def test_the_second_stop_signal_in_a_drain_that_began_by_itself_ends_the_grace(mode: Mode, name: str) -> None:
-    with draining("-t", "1000", "sh", "-c", STUBBORN, mode=mode) as run, bounded(0):
+    with draining("-t", "1000", "sh", "-c", STUBBORN, mode=mode) as run:
         wait_until(lambda: has_taken_all(run.pid), "the drain")
         left = run.alive()
         run.send(getattr(signal, name))
@@ -99,18 +102,17 @@ def test_the_second_sigterm_ends_the_grace_that_the_first_began(mode: Mode) -> N
     with started("-t", "1000", "sh", "-c", STUBBORN, mode=mode, stdin=subprocess.PIPE) as run:
         assert run.line() == b"ready\n"
         child = run.main_child()
-        with bounded(0):
-            run.send(signal.SIGTERM)
-            wait_until(lambda: not status_of(child) and has_taken_all(run.pid), "the drain")
-            run.send(signal.SIGTERM)
-            assert run.wait() == 128 + signal.SIGTERM
+        run.send(signal.SIGTERM)
+        wait_until(lambda: not status_of(child) and has_taken_all(run.pid), "the drain")
+        run.send(signal.SIGTERM)
+        assert run.wait() == 128 + signal.SIGTERM
         assert run.alive() == []
 
 
 def test_other_signals_go_to_all_descendants_while_the_drain_lasts(mode: Mode) -> None:
     patient = reporter()
     patient[-1] = patient[-1].replace("!= signal.SIGTERM", "!= signal.SIGUSR2")
-    with draining("-t", "1000", *behind(["setsid", *patient]), mode=mode) as run, bounded(0):
+    with draining("-t", "1000", *behind(["setsid", *patient]), mode=mode) as run:
         for name in ("SIGTERM", "SIGCONT"):
             assert run.line() == f"got {name}\n".encode()
         for name in ("SIGUSR1", "SIGHUP", "SIGWINCH"):
@@ -137,7 +139,7 @@ def test_wait_all_waits_for_a_daemon_that_forks_twice(mode: Mode, tmp_path: Path
 
 
 def test_with_wait_all_a_stop_signal_starts_the_drain(mode: Mode) -> None:
-    with draining("-a", "-t", "0.5", "sh", "-c", STUBBORN, mode=mode) as run, bounded(0.5):
+    with draining("-a", "-t", "0.5", "sh", "-c", STUBBORN, mode=mode) as run:
         run.send(signal.SIGTERM)
         assert run.wait() == 7
         assert run.alive() == []
@@ -146,7 +148,7 @@ def test_with_wait_all_a_stop_signal_starts_the_drain(mode: Mode) -> None:
 def test_with_wait_all_a_second_stop_signal_ends_the_grace(mode: Mode) -> None:
     patient = reporter()
     patient[-1] = patient[-1].replace("!= signal.SIGTERM", "")
-    with draining("-a", "-t", "1000", *behind(patient), mode=mode) as run, bounded(0):
+    with draining("-a", "-t", "1000", *behind(patient), mode=mode) as run:
         run.send(signal.SIGINT)
         assert run.line() == b"got SIGTERM\n"
         run.send(signal.SIGINT)
@@ -160,9 +162,8 @@ def test_kill_after_ends_a_command_that_ignores_the_stop_signal(mode: Mode, name
     with started("-k", "0.3", "sh", "-c", script, mode=mode) as run:
         assert run.line() == b"ready\n"
         began = time.monotonic()
-        with bounded(0.3):
-            run.send(getattr(signal, name))
-            assert run.wait() == 128 + signal.SIGKILL
+        run.send(getattr(signal, name))
+        assert run.wait() == 128 + signal.SIGKILL
         assert time.monotonic() - began >= 0.3
         assert run.alive() == []
 
@@ -170,7 +171,7 @@ def test_kill_after_ends_a_command_that_ignores_the_stop_signal(mode: Mode, name
 def test_kill_after_counts_from_the_first_stop_signal_and_from_no_other(mode: Mode) -> None:
     patient = reporter()
     patient[-1] = patient[-1].replace("!= signal.SIGTERM", "")
-    with started("-k", "1.5", *patient, mode=mode) as run, bounded(1.5):
+    with started("-k", "1.5", *patient, mode=mode) as run:
         assert run.line() == b"reporting\n"
         run.send(signal.SIGUSR1)
         assert run.line() == b"got SIGUSR1\n"
@@ -238,9 +239,8 @@ def test_a_process_that_came_in_by_nsenter_does_not_delay_the_end() -> None:
             with subprocess.Popen(entered, stdout=subprocess.PIPE) as guest:
                 assert guest.stdout is not None
                 assert guest.stdout.readline() == b"in\n"
-                with bounded(0):
-                    run.release()
-                    assert run.wait() == 7
+                run.release()
+                assert run.wait() == 7
                 assert guest.wait(60) != 0
 
 

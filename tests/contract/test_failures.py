@@ -71,7 +71,7 @@ def test_what_may_not_be_killed_and_keeps_forking_does_not_keep_pyinit() -> None
     with started("sh", "-c", "exit 9", init=["sh", "-c", root, "sh", *user], stderr=subprocess.PIPE) as run:
         said = run.stderr.readline().decode()
         assert run.wait() == 9
-        assert 2 < time.monotonic() - began < 20
+        assert time.monotonic() - began >= 2
     assert "left behind" in said
     assert "(sh, Operation not permitted)" in said
 

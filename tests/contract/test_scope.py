@@ -1,7 +1,6 @@
 """--scope says whom a signal is forwarded to."""
 
 import signal
-import time
 
 import pytest
 
@@ -52,8 +51,6 @@ def test_scope_all_ends_what_has_left_the_group_by_one_sigterm(mode: Mode) -> No
     with started("-t", "1000", "--scope", "all", "sh", "-c", script, mode=mode) as run:
         assert run.line() == b"ready\n"
         wait_until(lambda: len(run.alive()) >= 4, "the sleeps")
-        began = time.monotonic()
         run.send(signal.SIGTERM)
         assert run.wait() == 128 + signal.SIGTERM
-        assert time.monotonic() - began < 20
         assert run.alive() == []

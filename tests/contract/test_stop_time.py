@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from tests.contract.test_drain import bounded
 from tests.harness import BASE_PYTHON, Started, need_root, wait_until
 from tests.stopping import DEAF, GRACE, Place, everywhere, hasty_pyinit, in_drain, recorder, stopping, up
 
@@ -47,7 +46,7 @@ def test_a_drain_that_nobody_asked_for_is_bounded_by_the_grace(tmp_path: Path) -
         file = tmp_path / place
         script = '"$@" & read _; exit 7'
         words = recorder(file, 1000)
-        with hasty(place, "sh", "-c", script, "sh", *words, stdin=subprocess.PIPE) as run, bounded(GRACE):
+        with hasty(place, "sh", "-c", script, "sh", *words, stdin=subprocess.PIPE) as run:
             up(run)
             began = time.monotonic()
             run.release()
@@ -61,7 +60,7 @@ def test_a_drain_that_nobody_asked_for_is_bounded_by_the_grace(tmp_path: Path) -
 @pytest.mark.parametrize("asked", [True, False], ids=["asked", "unasked"])
 def test_who_ignores_the_signal_does_not_hold_up_the_end_beyond_the_grace(asked: bool) -> None:
     def check(place: Place) -> None:
-        with hasty(place, "sh", "-c", f"({DEAF}) & read _; exit 7", stdin=subprocess.PIPE) as run, bounded(GRACE):
+        with hasty(place, "sh", "-c", f"({DEAF}) & read _; exit 7", stdin=subprocess.PIPE) as run:
             up(run)
             began = time.monotonic()
             run.send(signal.SIGTERM) if asked else run.release()
@@ -76,7 +75,7 @@ def test_the_init_of_a_nested_namespace_drops_the_signal_and_does_not_hold_up_th
     def check(place: Place) -> None:
         nested = "unshare --pid --fork --mount-proc sh -c 'echo up; sleep 1000; true'"
         need_root()
-        with hasty(place, "sh", "-c", f"{nested} & wait") as run, bounded(GRACE):
+        with hasty(place, "sh", "-c", f"{nested} & wait") as run:
             up(run)
             run.send(signal.SIGTERM)
             assert run.wait() == 143
@@ -130,7 +129,8 @@ def test_a_reader_behind_a_deaf_writer_is_told_at_once(tmp_path: Path) -> None:
         with stopping(place, "sh", "-c", script, "sh", *recorder(file, 0.1)) as run:
             up(run)
             run.send(signal.SIGTERM)
-            wait_until(lambda: file.exists() and file.read_text() == "SIGTERM", "it to be told", 4.0)
+            wait_until(lambda: file.exists() and file.read_text() == "SIGTERM", "it to be told")
+            assert run.process.poll() is None, "it was told when the grace of the deaf one was over"
             run.send(signal.SIGTERM)
             assert run.wait() == 143
 
@@ -184,7 +184,7 @@ def test_who_is_stopped_by_the_terminal_meanwhile_does_not_hold_up_the_end() -> 
     script = "(trap 'kill -STOP $(exec sh -c \"echo \\$PPID\")' TERM; echo up; while :; do sleep 0.1; done) & wait"
 
     def check(place: Place) -> None:
-        with hasty(place, "sh", "-c", script) as run, bounded(GRACE):
+        with hasty(place, "sh", "-c", script) as run:
             up(run)
             run.send(signal.SIGTERM)
             assert run.wait() == 143
