@@ -10,9 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.harness import BUILD, Mode, Rounds, need, need_root
+from tests.harness import BUILD, MODES, Mode, Rounds, need, need_root
 from tests.shell import SHELLS, Shell, shell
-from tests.stopping import PLACES
 
 # Where pyinit runs, by build. A test that is about no place in particular is for the C program.
 PAIRED = {"c": ("pid1", "launcher", None), "python": ("subreaper",), "itself": ("pid1", None)}
@@ -52,7 +51,7 @@ def is_first(item: pytest.Item) -> bool:
 def place_of(item: pytest.Item) -> str | None:
     """Where the test has pyinit run, if there is a choice."""
     params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    return next((place for place in PLACES if place in (params.get("mode"), params.get("place"))), None)
+    return next((place for place in MODES if place in (params.get("mode"), params.get("place"))), None)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ Every process that a test starts inherits a variable of its own in the environme
 /proc, whoever its parent is by then.
 """
 
+import json
 import os
 import select
 import signal
@@ -15,10 +16,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Literal, NoReturn, TypeVar, cast
+from typing import IO, Any, Literal, NoReturn, TypeVar, cast, get_args
 
 Value = TypeVar("Value")
-Mode = Literal["pid1", "subreaper"]
+# Where pyinit runs: as PID 1 of a namespace that unshare(1) makes, as a subreaper, or twice, with -n.
+Mode = Literal["pid1", "subreaper", "launcher"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 Rounds = Callable[[int, int], int]  # the fixture `rounds`
 Build = Literal["c", "python", "itself"]  # the C program, pyinit without it, a program that launches itself
 
@@ -33,6 +36,7 @@ PYTHON = sys.executable
 BASE_PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))  # which every user may run
 DEADLINE = 60.0  # seconds; generous, because it is met on a loaded machine too
 UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+DEAF = "trap '' TERM; echo up; while :; do sleep 1000; done"  # for sh: ignores SIGTERM, says up, and lives
 
 
 def missing(what: str) -> NoReturn:
@@ -196,9 +200,9 @@ class Family:
 class Started(Family):
     """A pyinit under test, or one of its peers."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", marker: str) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", marker: str, status: "IO[bytes] | None" = None) -> None:
         super().__init__(process.pid, marker)
-        self.process = process
+        self.process, self.status = process, status
         # Each is a stream if it was started with a pipe there, and None otherwise.
         self.stdin, self.stdout, self.stderr = (
             cast("IO[bytes]", stream) for stream in (process.stdin, process.stdout, process.stderr)
@@ -224,10 +228,27 @@ class Started(Family):
         """A line for what reads a pipe made with stdin=PIPE, such as a shell's `read`."""
         self.stdin.write(b"\n")
 
-    def line(self, deadline: float = DEADLINE) -> bytes:
-        """The next line of its stdout."""
-        assert select.select([self.stdout], [], [], deadline)[0], f"no line came for {deadline} s"
-        return self.stdout.readline()
+    def line(self, stream: "IO[bytes] | None" = None) -> bytes:
+        """The next line of its stdout, or of another stream."""
+        stream = stream or self.stdout
+        assert select.select([stream], [], [], DEADLINE)[0], f"no line came for {DEADLINE} s"
+        return stream.readline()
+
+    def enters(self, phase: str) -> None:
+        """Wait until pyinit, which was started with `phases`, says that it is in this phase of a stop."""
+        assert self.status is not None
+        while json.loads(self.line(self.status)) != {"phase": phase}:
+            pass
+
+    def up(self, count: int = 1) -> None:
+        """Wait until so many have said that they are up."""
+        assert [self.line() for _ in range(count)] == [b"up\n"] * count
+
+    def got(self) -> int:
+        """The next signal that a recorder has got."""
+        said, name = self.line().decode().split()
+        assert said == "got"
+        return int(name) if name.isdigit() else int(getattr(signal, name))
 
     def main_child(self) -> int:
         """The PID of the command, as this process sees it."""
@@ -240,22 +261,32 @@ def started(
     mode: Mode = "subreaper",
     init: list[str] | None = None,
     env: dict[str, str] | None = None,
+    phases: bool = False,
     **popen: Any,
 ) -> Iterator[Started]:
-    """Start `pyinit *words` (or `init` with the words): as PID 1 of a namespace by unshare(1), or as a subreaper.
+    """Start `pyinit *words`, or `init` with the words. In the end every process of it is killed.
 
     stdout is a pipe, stdin /dev/null, and the session its own, so that whoever runs the tests may have a terminal,
-    unless `popen` says otherwise. No pipe has a buffer. In the end every process of it is killed.
+    unless `popen` says otherwise. No pipe has a buffer. `phases` is for Started.enters().
     """
     marker = f"PYINIT_TEST={uuid.uuid4().hex}"
     name, _, value = marker.partition("=")
-    command = [*(init or [str(PYINIT)]), *words]
+    options = ["-n"] if mode == "launcher" else []
+    status = None
+    if phases:
+        reader, writer = os.pipe()
+        status = os.fdopen(reader, "rb", 0)
+        options.append(f"--json-status-fd={writer}")
+        popen["pass_fds"] = [writer]
+    command = [*(init or [str(PYINIT)]), *options, *words]
     if mode == "pid1":
         need_root()
         command = [*UNSHARE, *command]
     popen = {"stdout": subprocess.PIPE, "stdin": subprocess.DEVNULL, "start_new_session": True, "bufsize": 0, **popen}
     process = subprocess.Popen(command, env={**(os.environ if env is None else env), name: value}, **popen)
-    run = Started(process, marker)
+    if phases:
+        os.close(writer)
+    run = Started(process, marker, status)
     try:
         if mode == "pid1":
             found = wait_until(lambda: children_of(process.pid) or process.poll() is not None, "unshare's child")
@@ -264,7 +295,7 @@ def started(
     finally:
         run.kill()
         process.wait()
-        for stream in (process.stdin, process.stdout, process.stderr):
+        for stream in (process.stdin, process.stdout, process.stderr, run.status):
             if stream is not None:
                 stream.close()
         wait_until(run.kill, "the end of what the test started")

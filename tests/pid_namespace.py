@@ -4,12 +4,11 @@ import functools
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,35 +32,11 @@ from tests.programs import build_directory
 
 LAUNCHER = [str(PYINIT), "--pid-namespace"]
 NOBODY = 65534
-# What pyinit may be sent: 9 and 19 cannot be caught, and the C library keeps 32 and 33 for itself; see signal(7).
-CATCHABLE = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
-# Run by python -c: it prints the number of each signal that comes, without ever dying of one. Ready once it says 0.
-TELL_SIGNALS = """
-import signal
-every = signal.valid_signals()
-signal.pthread_sigmask(signal.SIG_BLOCK, every)
-print(0, flush=True)
-while True:
-    print(signal.sigwaitinfo(every).si_signo, flush=True)
-"""
-TELL = [BASE_PYTHON, "-I", "-c", TELL_SIGNALS]
-
-
-def launched(
-    *words: str, options: Sequence[str] = (), init: list[str] | None = None, **popen: Any
-) -> AbstractContextManager[Started]:
-    """Start `pyinit --pid-namespace OPTIONS -- words`, or `init` instead of the first two; as started() otherwise."""
-    return started(*options, "--", *words, init=init or LAUNCHER, **popen)
-
-
-def next_number(run: Started) -> int:
-    """The next line of TELL: the number of a signal."""
-    return int(run.line())
 
 
 def run(script: str, *, init: list[str] | None = None, **popen: Any) -> tuple[int, bytes]:
     """Run `sh -c script` under the launcher to its end: exit status and output, stderr included."""
-    with launched("sh", "-c", script, init=init, stderr=subprocess.STDOUT, **popen) as process:
+    with started("sh", "-c", script, init=init or LAUNCHER, stderr=subprocess.STDOUT, **popen) as process:
         output = process.output()
         return process.wait(), output
 

@@ -18,7 +18,6 @@ import pexpect
 from tests.harness import (
     DEADLINE,
     PYINIT,
-    PYTHON,
     UNSHARE,
     Family,
     children_of,
@@ -29,6 +28,7 @@ from tests.harness import (
     status_of,
     wait_until,
 )
+from tests.programs import recorder
 
 ENTER, CTRL_C, CTRL_D, CTRL_BACKSLASH, CTRL_Z = "\r", "\x03", "\x04", "\x1c", "\x1a"
 PROMPT = "go ahead> "
@@ -43,17 +43,6 @@ MORE_SHELLS = {
 
 # As a container engine does with `-t`: PID 1 of the namespace is a session leader, and the pty is its terminal.
 CONTAINER = [*UNSHARE, "setsid", "--ctty"]
-
-# Prints a line for each signal that it gets, in order, until SIGTERM.
-REPORTER = """
-import signal
-every = signal.valid_signals()
-signal.pthread_sigmask(signal.SIG_BLOCK, every)
-print("reporting", flush=True)
-while (got := signal.sigwait(every)) != signal.SIGTERM:
-    if got != signal.SIGCHLD:
-        print("got", got.name if got != signal.SIGRTMIN else "the barrier", flush=True)
-"""
 
 
 class Terminal(Family):
@@ -195,8 +184,8 @@ def reporting_job(front: str) -> Iterator[tuple[Shell, int]]:
     """An interactive bash that runs a reporter behind `front`, and pyinit's PID. In the end SIGTERM ends the job."""
     need("bash")
     with shell(*SHELLS["bash"]) as run:
-        run.enter(" ".join([front, *(f"'{word}'" for word in reporter())]))
-        run.see("reporting\r\n")
+        run.enter(" ".join([front, *(f"'{word}'" for word in recorder())]))
+        run.see("up\r\n")
         pyinit = run.pyinit()
         job_is_known(pyinit)
         yield run, pyinit
@@ -272,11 +261,6 @@ def words_of(pid: int) -> bytes:
         return b""
 
 
-def reporter() -> list[str]:
-    """The words of the program that prints a line for each signal."""
-    return [PYTHON, "-ISc", REPORTER]
-
-
 def signals_until_the_barrier(run: Terminal, pyinit: int) -> list[str]:
     """The signals that a reporter has got, and that pyinit still had to forward to it.
 
@@ -284,4 +268,4 @@ def signals_until_the_barrier(run: Terminal, pyinit: int) -> list[str]:
     has got whatever came to pyinit before.
     """
     os.kill(pyinit, signal.SIGRTMIN)
-    return re.findall(r"got (SIG\w+)\r\n", run.see_text("got the barrier\r\n"))
+    return re.findall(r"got (SIG\w+)\r\n", run.see_text("got SIGRTMIN\r\n"))

@@ -1,15 +1,14 @@
-"""Where pyinit stops."""
+"""Where pyinit runs."""
 
 import pytest
 
-from tests.harness import need_root
-from tests.stopping import PLACES, Place
+from tests.harness import MODES, Mode, need_root
 
 
-@pytest.fixture(params=PLACES)
-def place(request: pytest.FixtureRequest) -> Place:
-    """Where pyinit runs: as PID 1, as a subreaper, or twice, with -n."""
+@pytest.fixture(params=MODES)
+def place(request: pytest.FixtureRequest) -> Mode:
+    """As PID 1, as a subreaper, or twice, with -n."""
     if request.param != "subreaper":
         need_root()
-    chosen: Place = request.param
+    chosen: Mode = request.param
     return chosen

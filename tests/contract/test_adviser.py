@@ -87,7 +87,7 @@ def test_whatever_is_gone_the_leftovers_get_the_signal_and_their_time(
 ) -> None:
     home, init = home_of(tmp_path)
     with started(*options, "sh", "-c", LEAVES, init=init, mode=mode, stdin=subprocess.PIPE, stderr=-1) as run:
-        assert run.line() == run.line() == b"up\n"
+        run.up(2)
         wait_until(lambda: waits_for_ever(run.pid), "the C program")
         DAMAGES[damage](home)
         run.close_stdin()
@@ -100,7 +100,7 @@ def test_whatever_is_gone_the_leftovers_get_the_signal_and_their_time(
 def test_while_the_package_is_gone_kill_after_leaves_time_for_the_stop_signal(mode: Mode, tmp_path: Path) -> None:
     home, init = home_of(tmp_path)
     with started("-k", "3", "sh", "-c", LEAVES, init=init, mode=mode, stdin=subprocess.PIPE, stderr=-3) as run:
-        assert run.line() == run.line() == b"up\n"
+        run.up(2)
         wait_until(lambda: waits_for_ever(run.pid), "the C program")
         DAMAGES["package"](home)
         run.send(signal.SIGTERM)
@@ -121,7 +121,7 @@ def test_while_the_package_is_gone_kill_after_leaves_time_for_the_stop_signal(mo
 )
 def test_whatever_is_short_the_leftovers_get_the_signal_and_their_time(mode: Mode, limit: tuple[int, int]) -> None:
     with started("-t", "1", "sh", "-c", LEAVES, mode=mode, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
-        assert run.line() == run.line() == b"up\n"
+        run.up(2)
         wait_until(lambda: waits_for_ever(run.pid), "the C program")
         resource.prlimit(run.pid, limit[0], (limit[1], limit[1]))
         run.close_stdin()
@@ -133,7 +133,7 @@ def test_whatever_is_short_the_leftovers_get_the_signal_and_their_time(mode: Mod
 def test_an_adviser_that_is_killed_in_a_drain_is_done_without(mode: Mode) -> None:
     """As by the OOM killer, which takes it first."""
     with started("-t", "2", "sh", "-c", LEAVES, mode=mode, stdin=subprocess.PIPE, stderr=-1) as run:
-        assert run.line() == run.line() == b"up\n"
+        run.up(2)
         run.close_stdin()
         adviser = adviser_of(run)
         assert Path(f"/proc/{adviser}/oom_score_adj").read_text() == "1000\n"
@@ -151,7 +151,7 @@ def test_a_stop_that_takes_long_is_seen_through_by_an_adviser(mode: Mode, option
         "trap 'read -r _; exit 3' TERM; (trap '' TERM; read -r _; read -r _) & echo up; while :; do sleep 0.02; done"
     )
     with started(*options, "sh", "-c", script, mode=mode, stdin=subprocess.PIPE, stderr=-1) as run:
-        assert run.line() == b"up\n"
+        run.up()
         run.send(signal.SIGTERM)
         adviser = adviser_of(run)
         wait_until(lambda: waits_for_ever(adviser) or state_of(adviser) == "S", "its wait")
@@ -165,7 +165,7 @@ def test_a_stop_that_takes_long_is_seen_through_by_an_adviser(mode: Mode, option
 def test_a_bound_holds_without_the_adviser(mode: Mode) -> None:
     script = "trap '' TERM; echo up; while :; do sleep 0.02; done"
     with started("-k", "0.5", "sh", "-c", script, mode=mode, stderr=-1) as run:
-        assert run.line() == b"up\n"
+        run.up()
         wait_until(lambda: waits_for_ever(run.pid), "the C program")
         run.send(signal.SIGTERM)
         os.kill(adviser_of(run), signal.SIGKILL)
@@ -178,7 +178,7 @@ def test_an_upgrade_is_waited_out(mode: Mode, tmp_path: Path) -> None:
     home, init = home_of(tmp_path)
     leaves = f"{HEEDS} read -r _; exit 9"
     with started("sh", "-c", leaves, init=init, mode=mode, stdin=subprocess.PIPE, stderr=-1) as run:
-        assert run.line() == b"up\n"
+        run.up()
         (home / "lib").rename(home / "away")
         run.close_stdin()
         assert b"cannot load its package" in run.stderr.readline()
@@ -190,7 +190,7 @@ def test_an_upgrade_is_waited_out(mode: Mode, tmp_path: Path) -> None:
 
 def test_the_adviser_dies_with_a_waiter_that_is_killed(tmp_path: Path) -> None:
     with started("sh", "-c", LEAVES, stdin=subprocess.PIPE, stderr=-1) as run:
-        assert run.line() == run.line() == b"up\n"
+        run.up(2)
         run.close_stdin()
         adviser = adviser_of(run)
         os.kill(run.pid, signal.SIGKILL)
@@ -200,7 +200,7 @@ def test_the_adviser_dies_with_a_waiter_that_is_killed(tmp_path: Path) -> None:
 def test_an_adviser_that_is_stopped_keeps_nobody_when_the_last_leftover_has_gone(mode: Mode) -> None:
     script = "exec 3<&0; (trap '' TERM; echo up; read -r _ <&3) & exit 9"
     with started("-t", "600", "sh", "-c", script, mode=mode, stdin=subprocess.PIPE) as run:
-        assert run.line() == b"up\n"
+        run.up()
         os.kill(adviser_of(run), signal.SIGSTOP)
         run.close_stdin()
         assert run.wait() == 9
@@ -214,7 +214,7 @@ def test_it_is_found_through_links_and_from_any_directory(mode: Mode, tmp_path: 
     for init, where in (([str(tmp_path / "init")], "/"), (["./init"], tmp_path), ([f"./{PYINIT.name}"], PYINIT.parent)):
         leaves = f"{HEEDS} read -r _; exit 9"
         with started("sh", "-c", leaves, init=init, cwd=where, mode=mode, stdin=subprocess.PIPE, stderr=-1) as run:
-            assert run.line() == b"up\n"
+            run.up()
             run.close_stdin()
             assert run.wait() == 9
             assert run.stdout.read() == b"saved\n"
@@ -224,7 +224,7 @@ def test_it_is_found_through_links_and_from_any_directory(mode: Mode, tmp_path: 
 def test_a_bound_holds_and_signals_are_forwarded_when_the_adviser_has_died(mode: Mode) -> None:
     script = "trap '' TERM; trap 'echo hup' HUP; echo up; while :; do sleep 0.02; done"
     with started("-k", "1.5", "sh", "-c", script, mode=mode) as run:
-        assert run.line() == b"up\n"
+        run.up()
         began = time.monotonic()
         run.send(signal.SIGTERM)
         os.kill(adviser_of(run), signal.SIGKILL)
@@ -241,7 +241,7 @@ def test_a_leftover_that_signals_all_the_others_is_no_second_stop_signal() -> No
     cleans = "trap '' TERM; kill -TERM -1; sleep 0.5; echo cleaned up; exit"
     leaves = f'(trap "{cleans}" TERM; echo up; while :; do sleep 0.02; done) &'
     with started("sh", "-c", f"{leaves} read -r _; exit 9", mode="pid1", stdin=subprocess.PIPE, stderr=-3) as run:
-        assert run.line() == b"up\n"
+        run.up()
         run.close_stdin()
         assert run.line() == b"cleaned up\n"
         assert run.wait() == 9
@@ -316,7 +316,7 @@ def saver_in(group: Path, mode: Mode) -> Iterator[Started]:
     init = ["sh", "-c", f'echo $$ >{group}/cgroup.procs; exec "$@"', "sh", str(PYINIT), "-t", "20"]
     words = ["sh", "-c", '"$@"; true', "sh", BASE_PYTHON, "-ISc", SAVES]
     with started(*words, init=init, mode=mode, stderr=subprocess.PIPE) as run:
-        assert run.line() == b"up\n"
+        run.up()
         yield run
 
 

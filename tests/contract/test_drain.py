@@ -28,7 +28,7 @@ from tests.harness import (
     wait_until,
 )
 from tests.pid_namespace import in_mount_namespace, public_pyinit
-from tests.shell import reporter
+from tests.programs import recorder
 
 # Leaves 200 processes: a third ignore SIGTERM, a third are stopped, a third are in sessions of their own. The latter
 # two write a letter when they get SIGTERM. Ends with 7 when all of them are as they should be.
@@ -295,15 +295,13 @@ def test_what_sigkill_cannot_end_delays_pyinit_by_two_seconds_and_is_named(freez
         (freezer / "freezer.state").write_text("THAWED")
 
 
-PATIENT = reporter()
-PATIENT[-1] = PATIENT[-1].replace("!= signal.SIGTERM", "!= signal.SIGUSR2")
 QUEUE = {"x86_64": 129, "aarch64": 138}  # __NR_rt_sigqueueinfo
 
 
 def test_a_name_that_a_terminal_would_obey_is_shown_without_that() -> None:
     name = r"printf '\033]0;title\007' >/proc/self/comm; echo up; exec 2>&-; while :; do sleep 0.02; done"
     with started("-v", "sh", "-c", f"({name}) & read -r _", stdin=-1, stderr=-1) as run:
-        assert run.line() == b"up\n"
+        run.up()
         run.close_stdin()
         said = run.stderr.read()
     assert b"(?]0;title?)" in said
@@ -319,9 +317,18 @@ info = ctypes.create_string_buffer(struct.pack("=iii", {int(signal.SIGUSR1)}, 0,
 sys.exit(ctypes.CDLL(None).syscall({QUEUE[platform.machine()]}, int(sys.argv[1]), {int(signal.SIGUSR1)}, info) != 0)
 """
     with started(
-        "-v", "-t", "1000", "sh", "-c", '"$@" & read -r _', "sh", *PATIENT, stdin=-1, stderr=subprocess.DEVNULL
+        "-v",
+        "-t",
+        "1000",
+        "sh",
+        "-c",
+        '"$@" & read -r _',
+        "sh",
+        *recorder("SIGUSR2"),
+        stdin=-1,
+        stderr=subprocess.DEVNULL,
     ) as run:
-        assert run.line() == b"reporting\n"
+        run.up()
         run.close_stdin()
         assert run.line() == b"got SIGTERM\n"
         assert run.line() == b"got SIGCONT\n"

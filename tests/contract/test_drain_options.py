@@ -24,21 +24,19 @@ from tests.harness import (
     status_of,
     wait_until,
 )
-from tests.programs import compiled
-from tests.shell import reporter
+from tests.programs import compiled, recorder
 
 # Leaves a process that ignores SIGTERM and holds stdout, says so, and ends with 7 when a line comes.
-STUBBORN = 'trap "" TERM; sleep 1000 & trap - TERM; echo ready; read line; exit 7'
+STUBBORN = 'trap "" TERM; sleep 1000 & trap - TERM; echo up; read line; exit 7'
 
 
 @contextmanager
 def draining(*words: str, mode: Mode) -> Iterator[Started]:
     """A pyinit whose main child has ended; what it left behind has reported that it is there."""
-    with started(*words, mode=mode, stdin=subprocess.PIPE) as run:
-        assert run.line() in (b"ready\n", b"reporting\n")
-        child = run.main_child()
+    with started(*words, mode=mode, stdin=subprocess.PIPE, phases=True) as run:
+        run.up()
         run.release()
-        wait_until(lambda: status_of(child).get("PPid") != str(run.pid), "the main child to be reaped")
+        run.enters("waiting" if "-a" in words else "killing" if "0" in words else "draining")
         yield run
 
 
@@ -53,7 +51,8 @@ def test_what_ignores_sigterm_has_the_grace_and_no_more(mode: Mode) -> None:
     with ExitStack() as stack:
         words = ["sh", "-c", STUBBORN]
         runs = [stack.enter_context(started("-t", grace, *words, mode=mode, stdin=subprocess.PIPE)) for grace in graces]
-        assert [run.line() for run in runs] == [b"ready\n"] * len(runs)
+        for run in runs:
+            run.up()
         began = time.monotonic()
         for run in runs:
             run.release()
@@ -79,7 +78,7 @@ def test_a_flood_of_signals_delays_no_deadline(mode: Mode, option: str, script: 
 
 
 def test_no_grace_means_no_sigterm(mode: Mode) -> None:
-    with draining("-t", "0", *behind(reporter()), mode=mode) as run:
+    with draining("-t", "0", *behind(recorder()), mode=mode) as run:
         assert run.wait() == 7
         assert run.output() == b""
         assert run.alive() == []
@@ -88,7 +87,6 @@ def test_no_grace_means_no_sigterm(mode: Mode) -> None:
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGQUIT"])
 def test_the_second_stop_signal_in_a_drain_that_began_by_itself_ends_the_grace(mode: Mode, name: str) -> None:
     with draining("-t", "1000", "sh", "-c", STUBBORN, mode=mode) as run:
-        wait_until(lambda: has_taken_all(run.pid), "the drain")
         left = run.alive()
         run.send(getattr(signal, name))
         wait_until(lambda: has_taken_all(run.pid), "the first to be taken")
@@ -99,20 +97,17 @@ def test_the_second_stop_signal_in_a_drain_that_began_by_itself_ends_the_grace(m
 
 
 def test_the_second_sigterm_ends_the_grace_that_the_first_began(mode: Mode) -> None:
-    with started("-t", "1000", "sh", "-c", STUBBORN, mode=mode, stdin=subprocess.PIPE) as run:
-        assert run.line() == b"ready\n"
-        child = run.main_child()
+    with started("-t", "1000", "sh", "-c", STUBBORN, mode=mode, stdin=subprocess.PIPE, phases=True) as run:
+        run.up()
         run.send(signal.SIGTERM)
-        wait_until(lambda: not status_of(child) and has_taken_all(run.pid), "the drain")
+        run.enters("draining")
         run.send(signal.SIGTERM)
         assert run.wait() == 128 + signal.SIGTERM
         assert run.alive() == []
 
 
 def test_other_signals_go_to_all_descendants_while_the_drain_lasts(mode: Mode) -> None:
-    patient = reporter()
-    patient[-1] = patient[-1].replace("!= signal.SIGTERM", "!= signal.SIGUSR2")
-    with draining("-t", "1000", *behind(["setsid", *patient]), mode=mode) as run:
+    with draining("-t", "1000", *behind(["setsid", *recorder("SIGUSR2")]), mode=mode) as run:
         for name in ("SIGTERM", "SIGCONT"):
             assert run.line() == f"got {name}\n".encode()
         for name in ("SIGUSR1", "SIGHUP", "SIGWINCH"):
@@ -146,9 +141,7 @@ def test_with_wait_all_a_stop_signal_starts_the_drain(mode: Mode) -> None:
 
 
 def test_with_wait_all_a_second_stop_signal_ends_the_grace(mode: Mode) -> None:
-    patient = reporter()
-    patient[-1] = patient[-1].replace("!= signal.SIGTERM", "")
-    with draining("-a", "-t", "1000", *behind(patient), mode=mode) as run:
+    with draining("-a", "-t", "1000", *behind(recorder("SIGKILL")), mode=mode) as run:
         run.send(signal.SIGINT)
         assert run.line() == b"got SIGTERM\n"
         run.send(signal.SIGINT)
@@ -169,10 +162,8 @@ def test_kill_after_ends_a_command_that_ignores_the_stop_signal(mode: Mode, name
 
 
 def test_kill_after_counts_from_the_first_stop_signal_and_from_no_other(mode: Mode) -> None:
-    patient = reporter()
-    patient[-1] = patient[-1].replace("!= signal.SIGTERM", "")
-    with started("-k", "1.5", *patient, mode=mode) as run:
-        assert run.line() == b"reporting\n"
+    with started("-k", "1.5", *recorder("SIGKILL"), mode=mode) as run:
+        run.up()
         run.send(signal.SIGUSR1)
         assert run.line() == b"got SIGUSR1\n"
         run.send(signal.SIGTERM)
@@ -188,10 +179,8 @@ def test_kill_after_counts_from_the_first_stop_signal_and_from_no_other(mode: Mo
 
 
 def test_without_kill_after_a_command_may_take_its_time(mode: Mode) -> None:
-    patient = reporter()
-    patient[-1] = patient[-1].replace("!= signal.SIGTERM", "!= signal.SIGUSR1")
-    with started("-t", "0", *patient, mode=mode) as run:
-        assert run.line() == b"reporting\n"
+    with started("-t", "0", *recorder("SIGUSR1"), mode=mode) as run:
+        run.up()
         for _ in range(5):
             run.send(signal.SIGTERM)
             assert run.line() == b"got SIGTERM\n"
@@ -217,7 +206,7 @@ def test_verbose_tells_the_story_of_a_shutdown(mode: Mode) -> None:
 
 def test_without_verbose_a_drain_is_silent(mode: Mode) -> None:
     with started("-t", "0.3", "sh", "-c", STUBBORN, mode=mode, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as run:
-        assert run.line() == b"ready\n"
+        run.up()
         run.release()
         assert run.process.communicate(timeout=60) == (b"", b"")
 

@@ -27,7 +27,7 @@ def test_what_is_left_is_told_and_ended_without(mode: Mode, what: str, tmp_path:
     copy_installation(tmp_path)
     init = [str(tmp_path / "bin/pyinit"), "-t", "0.5", "--"]
     with started("sh", "-c", LEAVES, init=init, mode=mode, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as run:
-        assert run.line() == run.line() == b"up\n"
+        run.up(2)
         settled(run.pid)
         if what == "the package":
             shutil.rmtree(tmp_path / "lib")
@@ -47,7 +47,7 @@ def test_a_python_without_pidfds_drains(mode: Mode, functions: list[str]) -> Non
     """As conda's, which is built for an old glibc; -k and --scope all send signals in the same way."""
     init = [*without(*functions), "-t", "0.5", "--"]
     with started("sh", "-c", LEAVES, init=init, mode=mode, stdin=subprocess.PIPE, stderr=subprocess.STDOUT) as run:
-        assert run.line() == run.line() == b"up\n"
+        run.up(2)
         run.close_stdin()
         assert sorted(run.stdout.read().splitlines()) == [b"told", b"told too"]
         assert run.wait() == 9
@@ -55,7 +55,7 @@ def test_a_python_without_pidfds_drains(mode: Mode, functions: list[str]) -> Non
     script = "trap '' TERM; sh -c 'trap \"\" TERM; sh -c \"echo up; sleep 1000\"; true'; true"
     init = [*without(*functions), "-k", "0.2", "--scope", "all", "--"]
     with started("sh", "-c", script, init=init, mode=mode, stderr=subprocess.STDOUT) as run:
-        assert run.line() == b"up\n"
+        run.up()
         run.send(signal.SIGTERM)
         assert run.wait() == 137
         assert run.alive() == []
@@ -81,7 +81,7 @@ def test_a_subreaper_without_proc_ends_whom_it_knows_and_does_not_wait_for_other
     need_root()
     init = [*in_mount_namespace("mount -t tmpfs none /proc"), str(PYINIT), "-t", "0.5", "--"]
     with started("sh", "-c", LEAVES, init=init, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as run:
-        assert run.line() == run.line() == b"up\n"
+        run.up(2)
         run.send(signal.SIGTERM)
         assert run.wait() == 143
         assert run.alive() == []
@@ -89,7 +89,7 @@ def test_a_subreaper_without_proc_ends_whom_it_knows_and_does_not_wait_for_other
     init[-2] = str(DEADLINE)
     script = "setsid sh -c 'echo up; exec sleep 1000' & read -r _; exit 9"
     with started("sh", "-c", script, init=init, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as run:
-        assert run.line() == b"up\n"
+        run.up()
         run.close_stdin()
         assert run.wait(DEADLINE / 2) == 9
         assert run.stderr.readline().startswith(b"pyinit: descendants cannot be found")

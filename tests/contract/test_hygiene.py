@@ -94,7 +94,7 @@ def busy(run_words: list[str], stderr: int, mode: Mode) -> None:
     """With messages for every reap and signal, pyinit must do its work whether or not they can be written."""
     script = "for n in 1 2 3 4 5 6 7 8; do (true &); done; echo up; exec sleep 1000"
     with started("-vv", "-w", "sh", "-c", script, mode=mode, init=run_words, stderr=stderr) as run:
-        assert run.line() == b"up\n"
+        run.up()
         wait_until(lambda: len(children_of(run.pid)) == 1, "no zombie", 20)
         run.send(signal.SIGTERM)
         assert run.wait(20) == 143
@@ -296,7 +296,7 @@ def test_a_package_that_is_removed_meanwhile_ends_nothing(mode: Mode, tmp_path: 
     copy_installation(tmp_path)
     script = "trap 'exit 9' USR1; trap '' TERM TSTP; (read -r _ &) ; echo up; while :; do sleep 0.02; done"
     with started(*options, "sh", "-c", script, init=[str(tmp_path / "bin/pyinit")], mode=mode, stderr=-3) as run:
-        assert run.line() == b"up\n"
+        run.up()
         settled(run.pid)
         shutil.rmtree(tmp_path / "lib")
         run.send(signal.SIGTERM)

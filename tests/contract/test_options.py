@@ -109,7 +109,7 @@ def test_the_command_gets_the_signal_that_was_asked_for_when_pyinits_parent_dies
         "sh", "-c", "trap 'echo got; exit' TERM; echo up; while :; do sleep 0.02; done", init=parent_and_pyinit(*option)
     ) as run:
         pid = int(run.line())
-        assert run.line() == b"up\n"
+        run.up()
         run.send(signal.SIGKILL)
         assert run.line() == b"got\n"
         wait_until(lambda: state_of(pid) in ("", "Z"), "pyinit's end")
@@ -196,7 +196,7 @@ def test_the_variables_of_tini_and_dumb_init_say_whom_a_signal_goes_to(name: str
     script = "sh -c 'trap \"echo child\" USR1; echo up; while :; do sleep 0.02; done' & "
     script = f"trap 'echo main' USR1; {script}while :; do sleep 0.02; done"
     with started("sh", "-c", script, env=with_variable(name, value)) as run:
-        assert run.line() == b"up\n"
+        run.up()
         came = []
         for _ in range(2):
             run.send(signal.SIGUSR1)

@@ -13,8 +13,8 @@ from tests.harness import (
     children_of,
     need,
     need_root,
+    settled,
     started,
-    state_of,
     status_of,
     wait_until,
 )
@@ -30,17 +30,11 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
-def settled(pid: int) -> bool:
-    """Whether pyinit waits for a signal; before, it may not have blocked them yet."""
-    name = status_of(pid).get("Name")
-    return name == "pyinit" and os.readlink(f"/proc/{pid}/cwd") == "/" and state_of(pid) == "S"
-
-
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 @pytest.mark.parametrize("option", ["-P", "--pause"])
 def test_pause_ends_with_0_on_a_stop_signal(mode: Mode, name: str, option: str) -> None:
     with started(option, mode=mode, cwd="/tmp") as run:
-        wait_until(lambda: settled(run.pid), "pyinit to settle")
+        settled(run.pid)
         run.send(getattr(signal, name))
         assert run.wait() == 0
         assert run.alive() == []
@@ -48,7 +42,7 @@ def test_pause_ends_with_0_on_a_stop_signal(mode: Mode, name: str, option: str) 
 
 def test_pause_outlives_every_other_signal(mode: Mode) -> None:
     with started("-P", mode=mode, cwd="/tmp") as run:
-        wait_until(lambda: settled(run.pid), "pyinit to settle")
+        settled(run.pid)
         for signum in signal.valid_signals() - {signal.SIGTERM, signal.SIGINT, signal.SIGKILL, signal.SIGSTOP}:
             run.send(signum)
         wait_until(lambda: int(status_of(run.pid)["ShdPnd"], 16) == 0, "the signals to be taken")
@@ -60,7 +54,7 @@ def test_pause_outlives_every_other_signal(mode: Mode) -> None:
 def test_pause_reaps_what_it_adopts_and_drains_the_rest(mode: Mode) -> None:
     script = 'cd /tmp; sleep 1000 & setsid sleep 1000 & exec "$@"'
     with started("-P", "-t", "1000", init=["sh", "-c", script, "sh", str(PYINIT)], mode=mode) as run:
-        wait_until(lambda: settled(run.pid), "pyinit to settle")
+        settled(run.pid)
         one, other = children_of(run.pid)
         os.kill(one, signal.SIGTERM)
         wait_until(lambda: children_of(run.pid) == [other], "one to be reaped")
@@ -73,7 +67,7 @@ def test_pause_reaps_the_orphans_of_what_comes_in_by_nsenter() -> None:
     need_root()
     need("nsenter")
     with started("-P", mode="pid1", cwd="/tmp") as run:
-        wait_until(lambda: settled(run.pid), "pyinit to settle")
+        settled(run.pid)
         subprocess.run(["nsenter", "-t", str(run.pid), "-p", "-m", "sh", "-c", "(sleep 0.2 &) & (true &)"], check=True)
         wait_until(lambda: not children_of(run.pid), "the orphans to be reaped")
         run.send(signal.SIGTERM)
@@ -96,14 +90,14 @@ def test_pause_with_a_command_is_an_error() -> None:
 
 def test_ctrl_c_ends_a_pause_on_a_terminal() -> None:
     with terminal(PYINIT, "-P") as run:
-        wait_until(lambda: settled(run.pid), "pyinit to settle")
+        settled(run.pid)
         run.type(CTRL_C)
         assert run.wait() == 0
     need("bash")
     with shell(*SHELLS["bash"]) as sh:
         sh.run("cd /tmp")
         sh.start("pyinit -P")
-        wait_until(lambda: any(map(settled, children_of(sh.pid))), "pyinit to settle")
+        settled(wait_until(lambda: sh.named("pyinit"), "pyinit")[0])
         sh.type(CTRL_C)
         sh.prompt()
         assert sh.status() == 0

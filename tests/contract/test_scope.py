@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from tests.harness import Mode, Started, started, wait_until
-from tests.shell import reporter
+from tests.programs import recorder
 
 pytestmark = pytest.mark.itself
 
@@ -19,7 +19,7 @@ def got(run: Started, count: int) -> list[bytes]:
 
 
 def family(*options: str) -> list[str]:
-    return [*options, "sh", "-c", FAMILY, "sh", *reporter()]
+    return [*options, "sh", "-c", FAMILY, "sh", *recorder()]
 
 
 @pytest.mark.parametrize(("scope", "receivers"), [("child", 1), ("group", 2), ("all", 3)])
@@ -27,12 +27,12 @@ def test_each_process_in_the_scope_gets_each_signal_once_and_no_other_does(
     mode: Mode, scope: str, receivers: int
 ) -> None:
     with started(*family("--scope", scope), mode=mode) as run:
-        assert got(run, 3) == [b"reporting\n"] * 3
+        assert got(run, 3) == [b"up\n"] * 3
         for name in ("SIGUSR1", "SIGHUP", "SIGWINCH"):
             run.send(getattr(signal, name))
             assert got(run, receivers) == [f"got {name}\n".encode()] * receivers
             run.send(signal.SIGRTMIN)
-            assert got(run, receivers) == [b"got the barrier\n"] * receivers
+            assert got(run, receivers) == [b"got SIGRTMIN\n"] * receivers
         run.send(signal.SIGTERM)
         assert run.wait() == 0
         assert run.alive() == []
@@ -40,8 +40,8 @@ def test_each_process_in_the_scope_gets_each_signal_once_and_no_other_does(
 
 def test_scope_all_reaches_what_was_started_since(mode: Mode) -> None:
     script = 'for _ in 1 2 3 4 5; do setsid sh -c "setsid \\"\\$@\\" & wait" sh "$@" & done; exec "$@"'
-    with started("--scope", "all", "sh", "-c", script, "sh", *reporter(), mode=mode) as run:
-        assert got(run, 6) == [b"reporting\n"] * 6
+    with started("--scope", "all", "sh", "-c", script, "sh", *recorder(), mode=mode) as run:
+        assert got(run, 6) == [b"up\n"] * 6
         run.send(signal.SIGWINCH)
         assert got(run, 6) == [b"got SIGWINCH\n"] * 6
 

@@ -11,7 +11,6 @@ from tests.harness import (
     BASE_PYTHON,
     PYINIT,
     Mode,
-    Started,
     children_of,
     need,
     need_root,
@@ -20,8 +19,7 @@ from tests.harness import (
     status_of,
     wait_until,
 )
-from tests.programs import compiled
-from tests.shell import reporter
+from tests.programs import recorder
 
 pytestmark = pytest.mark.itself
 
@@ -30,52 +28,40 @@ JOB_CONTROL = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT}  
 FORWARDED = sorted({signum for signum in signal.valid_signals() if signum not in UNCATCHABLE | JOB_CONTROL})
 
 
-def ready(run: Started) -> int:
-    """Wait until the receiver takes signals; its PID as it sees it."""
-    word, pid = run.line().split()
-    assert word == b"ready"
-    return int(pid)
-
-
-def received(run: Started) -> list[int]:
-    """The signals that came, up to the SIGTERM that is sent here."""
-    run.send(signal.SIGTERM)
-    return [int(line) for line in run.output().split()]
-
-
 def test_every_catchable_signal_is_forwarded_real_time_ones_and_sigchld_too(mode: Mode) -> None:
-    with started(compiled("receiver"), "-1", mode=mode) as run:
-        ready(run)
+    with started(*recorder(), mode=mode) as run:
+        run.up()
         for signum in FORWARDED:
             if signum != signal.SIGTERM:
                 run.send(signum)
-                assert int(run.line()) == signum
-        assert received(run) == [signal.SIGTERM]
+                assert run.got() == signum
+        run.send(signal.SIGTERM)
+        assert run.output() == b"got SIGTERM\n"
         assert run.wait() == 0
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU])
 def test_stop_signals_of_job_control_are_forwarded(mode: Mode, signum: int) -> None:
-    with started(compiled("receiver"), "-1", mode=mode) as run:
-        ready(run)
+    with started(*recorder(), mode=mode) as run:
+        run.up()
         run.send(signum)
-        assert int(run.line()) == signum
+        assert run.got() == signum
         run.send(signal.SIGCONT)
-        assert int(run.line()) == signal.SIGCONT
+        assert run.got() == signal.SIGCONT
 
 
 def test_real_time_signals_are_all_forwarded_in_the_kernels_order(mode: Mode) -> None:
     """Sent while pyinit cannot run: they queue, and come out by number, none of them merged."""
     numbers = list(range(signal.SIGRTMIN, signal.SIGRTMAX + 1))
-    with started(compiled("receiver"), "-1", mode=mode) as run:
-        ready(run)
+    with started(*recorder(), mode=mode) as run:
+        run.up()
         run.send(signal.SIGSTOP)
         wait_until(lambda: state_of(run.pid) == "T")
         for signum in reversed(numbers):
             for _ in range(3):
                 run.send(signum)
         run.send(signal.SIGCONT)
-        came = [int(run.line()) for _ in range(3 * len(numbers) + 1)]
+        came = [run.got() for _ in range(3 * len(numbers) + 1)]
     assert sorted(came) == sorted([signal.SIGCONT, *numbers * 3])
     came.remove(signal.SIGCONT)
     assert came == sorted(came)
@@ -96,7 +82,7 @@ TRAPPED = "trap 'echo main' USR1; " + GRANDCHILD + "while :; do sleep 0.02; done
 @pytest.mark.parametrize("options", [["-g"], ["--group"], ["--scope", "group"], ["-c", "-g"]], ids=str)
 def test_the_whole_process_group_gets_a_signal(options: list[str]) -> None:
     with started(*options, "sh", "-c", TRAPPED) as run:
-        assert run.line() == b"up\n"
+        run.up()
         run.send(signal.SIGUSR1)
         assert {run.line(), run.line()} == {b"main\n", b"child\n"}
 
@@ -106,7 +92,7 @@ def test_with_single_child_only_the_main_child_gets_a_signal(options: list[str])
     script = TRAPPED.replace("echo main", "echo main; kill -USR2 0").replace("echo child", "exit 9")
     script = script.replace("trap 'echo main", "trap '' USR2; trap 'echo main", 1)
     with started(*options, "sh", "-c", script) as run:
-        assert run.line() == b"up\n"
+        run.up()
         others = children_of(run.main_child())
         for _ in range(20):
             run.send(signal.SIGUSR1)
@@ -131,29 +117,29 @@ def test_with_single_child_only_the_main_child_gets_a_signal(options: list[str])
     ids=str,
 )
 def test_a_rewritten_signal_is_forwarded_as_the_other(mode: Mode, options: list[str], sent: int, expected: int) -> None:
-    with started(*options, compiled("receiver"), "-1", mode=mode) as run:
-        ready(run)
+    with started(*options, *recorder(), mode=mode) as run:
+        run.up()
         run.send(sent)
-        assert int(run.line()) == expected
+        assert run.got() == expected
 
 
 def test_a_signal_rewritten_to_0_is_dropped(mode: Mode) -> None:
-    with started("-r", "HUP:0", "-r", "1:0", compiled("receiver"), "-1", mode=mode) as run:
-        ready(run)
+    with started("-r", "HUP:0", "-r", "1:0", *recorder(), mode=mode) as run:
+        run.up()
         run.send(signal.SIGHUP)
         wait_until(lambda: int(status_of(run.pid)["ShdPnd"], 16) == 0, "SIGHUP taken")
         run.send(signal.SIGUSR1)
-        assert int(run.line()) == signal.SIGUSR1
+        assert run.got() == signal.SIGUSR1
 
 
 def test_a_signal_of_the_commands_own_childs_end_is_not_forwarded(mode: Mode) -> None:
     """An orphan's end is pyinit's business: the command must not get a SIGCHLD for it."""
-    script = "(sleep 0.05 &); exec " + compiled("receiver") + " -1"
-    with started("-w", "sh", "-c", script, mode=mode, stderr=-1) as run:
-        ready(run)
+    script = '(sleep 0.05 &); exec "$@"'
+    with started("-w", "sh", "-c", script, "sh", *recorder(), mode=mode, stderr=-1) as run:
+        run.up()
         assert b"reaped orphan" in run.stderr.readline()
         run.send(signal.SIGUSR1)
-        assert int(run.line()) == signal.SIGUSR1
+        assert run.got() == signal.SIGUSR1
 
 
 def test_a_command_that_has_left_its_group_still_gets_signals(mode: Mode) -> None:
@@ -188,7 +174,7 @@ def test_a_command_of_another_user_that_cannot_be_signalled_is_told_and_survived
     ]
     words = ["setpriv", "--reuid=54321", "--clear-groups", "sh", "-c", "echo up; sleep 0.3; exit 6"]
     with started("--", *words, init=init, mode=mode, stderr=-1) as run:
-        assert run.line() == b"up\n"
+        run.up()
         run.send(signal.SIGTERM)
         assert b"cannot forward " in run.stderr.readline()
         assert run.wait() == 6
@@ -202,14 +188,14 @@ def test_a_main_child_that_moved_to_another_group_and_user_harms_nobody_in_the_f
     move = "import os, sys; other = os.fork() or sys.stdin.read() or os._exit(0); os.setpgid(other, other); "
     move += "os.setpgid(0, other); os.setuid(54321); print('moved', flush=True); sys.stdin.read()"
     script = f'"$@" & read -r _; exec {BASE_PYTHON} -ISc "{move}"'
-    with started("sh", "-c", script, "sh", *reporter(), init=init, mode=mode, stdin=-1, stderr=-1) as run:
-        assert run.line() == b"reporting\n"
+    with started("sh", "-c", script, "sh", *recorder(), init=init, mode=mode, stdin=-1, stderr=-1) as run:
+        run.up()
         run.release()
         assert run.line() == b"moved\n"
         run.send(signal.SIGUSR1)
         assert run.line() == b"got SIGUSR1\n"
         run.send(signal.SIGRTMIN)
-        assert run.line() == b"got the barrier\n"
+        assert run.line() == b"got SIGRTMIN\n"
         assert run.stderr.readline().startswith(b"pyinit: cannot forward SIGUSR1")
 
 

@@ -11,17 +11,23 @@ import pytest
 from tests.harness import (
     BASE_PYTHON,
     PYINIT,
+    Mode,
     Rounds,
     children_of,
     need,
     need_root,
     open_to_all,
+    pid_one_below,
+    settled,
     started,
-    state_of,
     status_of,
     wait_until,
 )
-from tests.stopping import WITHOUT_PROC, Place, in_drain, recorder, stopping, up
+from tests.programs import saver
+
+# As PID 1 of a namespace without a /proc.
+WITHOUT_PROC = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--propagation", "private"]
+WITHOUT_PROC += ["sh", "-c", 'umount -l /proc; exec "$@"', "sh", str(PYINIT)]
 
 pytestmark = pytest.mark.itself
 
@@ -41,12 +47,12 @@ FORMS = {
     [("dash", []), ("bash", []), ("busybox sh", []), ("dash", ["-g"]), ("bash", ["--scope", "all"])],
     ids=str,
 )
-def test_everybody_is_told_once(tmp_path: Path, place: Place, shell: str, options: list[str]) -> None:
+def test_everybody_is_told_once(tmp_path: Path, place: Mode, shell: str, options: list[str]) -> None:
     need(shell.split()[0])
     for number, script in enumerate(FORMS.values()):
         file = tmp_path / str(number)
-        with stopping(place, *options, *shell.split(), "-c", script, "sh", *recorder(file, 0.1)) as run:
-            up(run)
+        with started(*options, *shell.split(), "-c", script, "sh", *saver(file, 0.1), mode=place) as run:
+            run.up()
             run.send(signal.SIGTERM)
             run.wait()
             assert file.read_text() == "SIGTERM", script
@@ -55,15 +61,15 @@ def test_everybody_is_told_once(tmp_path: Path, place: Place, shell: str, option
 
 @pytest.mark.parametrize("options", [["-g"], ["--scope", "all"]], ids=["group", "all"])
 def test_who_is_forked_between_the_stop_signal_and_the_drain_is_told_too(
-    tmp_path: Path, place: Place, options: list[str]
+    tmp_path: Path, place: Mode, options: list[str]
 ) -> None:
     """As a worker that its master puts in the place of one that the signal has ended."""
     script = "trap 'sleep 0.05; \"$@\" & read _; exit 9' TERM; echo up; while :; do sleep 0.01; done"
     file = tmp_path / "told"
-    with stopping(place, *options, "sh", "-c", script, "sh", *recorder(file), stdin=subprocess.PIPE) as run:
-        up(run)
+    with started(*options, "sh", "-c", script, "sh", *saver(file), mode=place, stdin=subprocess.PIPE) as run:
+        run.up()
         run.send(signal.SIGTERM)
-        up(run)
+        run.up()
         run.release()
         assert run.wait() == 9
         assert file.read_text() == "SIGTERM"
@@ -81,54 +87,52 @@ def test_who_is_forked_between_the_stop_signal_and_the_drain_is_told_too(
     ],
     ids=str,
 )
-def test_what_is_left_is_told_the_same(tmp_path: Path, place: Place, options: list[str], sent: str, told: str) -> None:
+def test_what_is_left_is_told_the_same(tmp_path: Path, place: Mode, options: list[str], sent: str, told: str) -> None:
     file = tmp_path / "told"
     # A shell catches SIGINT while it waits for a command in the foreground, because the terminal sends it to both.
     script = '"$@" & wait' if sent == "SIGINT" else '"$@"; true'
-    with stopping(place, *options, "sh", "-c", script, "sh", *recorder(file, 0.1)) as run:
-        up(run)
+    with started(*options, "sh", "-c", script, "sh", *saver(file, 0.1), mode=place) as run:
+        run.up()
         run.send(getattr(signal, sent))
         run.wait()
         assert file.read_text() == told
 
 
-def test_who_ignores_sigquit_as_background_jobs_do_is_told_by_sigterm(tmp_path: Path, place: Place) -> None:
+def test_who_ignores_sigquit_as_background_jobs_do_is_told_by_sigterm(tmp_path: Path, place: Mode) -> None:
     file = tmp_path / "told"
     script = 'trap "" QUIT; "$@" & trap - QUIT; wait'
-    words = recorder(file, 0.1)
-    words[2] = words[2].replace("signal.SIGQUIT, ", "")
-    with stopping(place, "-t", "1000", "sh", "-c", script, "sh", *words) as run:
-        up(run)
+    with started("-t", "1000", "sh", "-c", script, "sh", *saver(file, 0.1, "handles"), mode=place) as run:
+        run.up()
         run.send(signal.SIGQUIT)
         run.wait()
         assert file.read_text() == "SIGTERM"
 
 
-def test_where_nobody_asked_it_is_sigterm(tmp_path: Path, place: Place) -> None:
+def test_where_nobody_asked_it_is_sigterm(tmp_path: Path, place: Mode) -> None:
     file = tmp_path / "told"
     script = '"$@" & read _; exit 7'
-    with stopping(place, "sh", "-c", script, "sh", *recorder(file, 0.1), stdin=subprocess.PIPE) as run:
-        up(run)
+    with started("sh", "-c", script, "sh", *saver(file, 0.1), mode=place, stdin=subprocess.PIPE) as run:
+        run.up()
         run.release()
         assert run.wait() == 7
         assert file.read_text() == "SIGTERM"
 
 
-def test_an_explicit_grace_bounds_a_stop_too(tmp_path: Path, place: Place) -> None:
+def test_an_explicit_grace_bounds_a_stop_too(tmp_path: Path, place: Mode) -> None:
     file = tmp_path / "told"
-    with stopping(place, "-t", "0.3", "sh", "-c", '"$@"; true', "sh", *recorder(file, 1000)) as run:
-        up(run)
+    with started("-t", "0.3", "sh", "-c", '"$@"; true', "sh", *saver(file, 1000), mode=place) as run:
+        run.up()
         run.send(signal.SIGTERM)
         assert run.wait() == 143
         assert run.alive() == []
 
 
-def test_a_second_stop_signal_ends_a_stop(tmp_path: Path, place: Place) -> None:
+def test_a_second_stop_signal_ends_a_stop(tmp_path: Path, place: Mode) -> None:
     file = tmp_path / "told"
-    with stopping(place, "sh", "-c", '"$@"; true', "sh", *recorder(file, 1000)) as run:
-        up(run)
+    with started("sh", "-c", '"$@"; true', "sh", *saver(file, 1000), mode=place, phases=True) as run:
+        run.up()
         run.send(signal.SIGTERM)
-        in_drain(run, place)
+        run.enters("draining")
         run.send(signal.SIGTERM)
         assert run.wait() == 143
         assert run.alive() == []
@@ -137,15 +141,15 @@ def test_a_second_stop_signal_ends_a_stop(tmp_path: Path, place: Place) -> None:
 @pytest.mark.parametrize("options", [["-k", "0.5", "-t", "1000"], ["-a", "-k", "0.5"], ["-k", "0.5"]], ids=str)
 @pytest.mark.parametrize("early", [True, False], ids=["while the command lives", "in the drain"])
 def test_kill_after_counts_from_the_first_stop_signal(
-    tmp_path: Path, place: Place, options: list[str], early: bool
+    tmp_path: Path, place: Mode, options: list[str], early: bool
 ) -> None:
     script = '"$@" & read _; exit 7'
-    words = ["sh", "-c", script, "sh", *recorder(tmp_path / "told", 1000)]
-    with stopping(place, *options, *words, stdin=subprocess.PIPE) as run:
-        up(run)
+    words = ["sh", "-c", script, "sh", *saver(tmp_path / "told", 1000)]
+    with started(*options, *words, mode=place, stdin=subprocess.PIPE, phases=True) as run:
+        run.up()
         if not early:
             run.release()
-            in_drain(run, place)
+            run.enters("waiting" if "-a" in options else "draining")
         began = time.monotonic()
         run.send(signal.SIGTERM)
         assert run.wait() == (143 if early else 7)
@@ -154,24 +158,25 @@ def test_kill_after_counts_from_the_first_stop_signal(
 
 
 def test_with_wait_all_a_stop_signal_that_came_while_the_command_lived_is_remembered(
-    tmp_path: Path, place: Place
+    tmp_path: Path, place: Mode
 ) -> None:
     file = tmp_path / "told"
-    with stopping(place, "-a", "sh", "-c", '"$@"; true', "sh", *recorder(file)) as run:
-        up(run)
+    with started("-a", "sh", "-c", '"$@"; true', "sh", *saver(file), mode=place) as run:
+        run.up()
         run.send(signal.SIGTERM)
         assert run.wait() == 143
         assert file.read_text() == "SIGTERM"
 
 
-def test_what_is_dropped_is_no_stop_signal(tmp_path: Path, place: Place) -> None:
+def test_what_is_dropped_is_no_stop_signal(tmp_path: Path, place: Mode) -> None:
     file = tmp_path / "told"
-    words = ["-r", "TERM:0", "-k", "0.2", "-a", "sh", "-c", '"$@" & read _; exit 7', "sh", *recorder(file, 1000)]
-    with stopping(place, *words, stdin=subprocess.PIPE) as run:
-        up(run)
+    words = ["-r", "TERM:0", "-k", "0.2", "-a", "sh", "-c", '"$@" & read _; exit 7', "sh", *saver(file, 1000)]
+    with started(*words, mode=place, stdin=subprocess.PIPE, phases=True) as run:
+        run.up()
         run.send(signal.SIGTERM)
         run.release()
-        pid = in_drain(run, place)
+        run.enters("waiting")
+        pid = pid_one_below(run.pid) if place == "launcher" else run.pid
         for _ in range(3):
             run.send(signal.SIGTERM)
             wait_until(lambda: int(status_of(pid)["ShdPnd"], 16) == 0, "SIGTERM taken")
@@ -184,7 +189,7 @@ def test_what_is_dropped_is_no_stop_signal(tmp_path: Path, place: Place) -> None
 @pytest.mark.command_line
 def test_a_pause_ends_by_no_signal_that_is_dropped() -> None:
     with started("-P", "-r", "TERM:0", cwd="/tmp") as run:
-        wait_until(lambda: status_of(run.pid).get("Name") == "pyinit" and state_of(run.pid) == "S", "pyinit to settle")
+        settled(run.pid)
         run.send(signal.SIGTERM)
         wait_until(lambda: int(status_of(run.pid)["ShdPnd"], 16) == 0, "SIGTERM taken")
         assert run.process.poll() is None
@@ -202,14 +207,14 @@ PIPELINES = {
 
 
 @pytest.mark.parametrize("form", PIPELINES)
-def test_a_pipeline_is_told_from_its_head(tmp_path: Path, place: Place, form: str, rounds: Rounds) -> None:
+def test_a_pipeline_is_told_from_its_head(tmp_path: Path, place: Mode, form: str, rounds: Rounds) -> None:
     """Its last line gets to the log, and its data to the file."""
     need("bash")
     for number in range(rounds(2, 30)):
         log, file = tmp_path / f"log{number}", tmp_path / f"told{number}"
         script = PIPELINES[form].format(log=log)
-        with stopping(place, "bash", "-c", script, "bash", *recorder(file, 0.02)) as run:
-            up(run)
+        with started("bash", "-c", script, "bash", *saver(file, 0.02), mode=place) as run:
+            run.up()
             run.send(signal.SIGTERM)
             run.wait()
             assert run.alive() == []
@@ -217,22 +222,22 @@ def test_a_pipeline_is_told_from_its_head(tmp_path: Path, place: Place, form: st
 
 
 @pytest.mark.parametrize("form", ['cat /dev/null | "$@"', 'exec 5<&0; cat <&5 | "$@"'])
-def test_a_reader_whose_input_has_ended_is_told_within_seconds(tmp_path: Path, place: Place, form: str) -> None:
+def test_a_reader_whose_input_has_ended_is_told_within_seconds(tmp_path: Path, place: Mode, form: str) -> None:
     file = tmp_path / "told"
-    with stopping(place, "-t", "1000", "bash", "-c", f"{form}; true", "bash", *recorder(file, 0.1)) as run:
-        up(run)
+    with started("-t", "1000", "bash", "-c", f"{form}; true", "bash", *saver(file, 0.1), mode=place) as run:
+        run.up()
         run.send(signal.SIGTERM)
         run.wait()
         assert file.read_text() == "SIGTERM"
 
 
-def test_a_reader_of_pyinits_own_stdin_is_told_at_once(tmp_path: Path, place: Place) -> None:
+def test_a_reader_of_pyinits_own_stdin_is_told_at_once(tmp_path: Path, place: Mode) -> None:
     """And not a while later, as whose input has ended by itself."""
     file = tmp_path / "told"
     took = []
     for script in ('exec 5<&0; "$@" <&5; true', 'cat /dev/null | "$@"; true'):
-        with stopping(place, "-v", "bash", "-c", script, "bash", *recorder(file, 0), stdin=-1, stderr=-1) as run:
-            up(run)
+        with started("-v", "bash", "-c", script, "bash", *saver(file, 0), mode=place, stdin=-1, stderr=-1) as run:
+            run.up()
             run.send(signal.SIGTERM)
             errors = run.process.communicate()[1].decode()
             assert file.read_text() == "SIGTERM"
@@ -240,12 +245,12 @@ def test_a_reader_of_pyinits_own_stdin_is_told_at_once(tmp_path: Path, place: Pl
     assert took[0] < took[1]
 
 
-def test_who_reads_from_its_own_child_is_told_all_the_same(tmp_path: Path, place: Place) -> None:
+def test_who_reads_from_its_own_child_is_told_all_the_same(tmp_path: Path, place: Mode) -> None:
     need("bash")
     file = tmp_path / "told"
     script = """bash -c 'while read -r line; do echo "$line"; done < <("$@")' bash "$@"; true"""
-    with stopping(place, "-t", "1000", "sh", "-c", script, "sh", *recorder(file, 0.1)) as run:
-        up(run)
+    with started("-t", "1000", "sh", "-c", script, "sh", *saver(file, 0.1), mode=place) as run:
+        run.up()
         run.send(signal.SIGTERM)
         assert run.wait() == 143
         assert file.read_text() == "SIGTERM"
@@ -260,43 +265,41 @@ def test_a_pipeline_of_another_user_whose_descriptors_cannot_be_read_is_told_fro
     file, log = tmp_path / "told", tmp_path / "log"
     init = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace", str(PYINIT), "--"]
     script = f'setpriv --reuid=54321 --clear-groups "$@" | cat >{log}; true'
-    with started("sh", "-c", script, "sh", *recorder(file, 1.5), init=init, mode="pid1") as run:
+    with started("sh", "-c", script, "sh", *saver(file, 1.5), init=init, mode="pid1") as run:
         wait_until(lambda: log.exists() and log.read_text() == "up\n", "it to be up")
         run.send(signal.SIGTERM)
         run.wait()
         assert (file.read_text(), log.read_text()) == ("SIGTERM", "up\nthe last line\n")
 
 
-def test_a_signal_that_is_ignored_by_default_becomes_sigterm_for_who_has_no_handler(place: Place) -> None:
+def test_a_signal_that_is_ignored_by_default_becomes_sigterm_for_who_has_no_handler(place: Mode) -> None:
     """SIGWINCH is Apache's graceful stop; a shell in front of it has no use for that."""
     options = ["-r", "TERM:WINCH", "-t", "1000"]
-    with stopping(place, *options, "sh", "-c", "echo up; sleep 1000; true") as run:
-        up(run)
+    with started(*options, "sh", "-c", "echo up; sleep 1000; true", mode=place) as run:
+        run.up()
         run.send(signal.SIGTERM)
         assert run.wait() == 143
         assert run.alive() == []
 
 
-def test_who_still_waits_for_somebody_is_told_before_the_bound(tmp_path: Path, place: Place) -> None:
+def test_who_still_waits_for_somebody_is_told_before_the_bound(tmp_path: Path, place: Mode) -> None:
     """The end of its input, or a shell that runs its trap only when its command has ended."""
     for script in ('cat /dev/null | "$@"; true', """sh -c 'trap : TERM; "$@"; true' sh "$@"; true"""):
         file = tmp_path / "told"
-        with stopping(place, "-t", "1", "sh", "-c", script, "sh", *recorder(file, 0.1)) as run:
-            up(run)
+        with started("-t", "1", "sh", "-c", script, "sh", *saver(file, 0.1), mode=place) as run:
+            run.up()
             run.send(signal.SIGTERM)
             assert run.wait() == 143
             assert file.read_text() == "SIGTERM"
         file.unlink()
 
 
-def test_a_reader_that_takes_its_time_after_its_input_has_ended_is_read_to_its_end(
-    tmp_path: Path, place: Place
-) -> None:
+def test_a_reader_that_takes_its_time_after_its_input_has_ended_is_read_to_its_end(tmp_path: Path, place: Mode) -> None:
     """The middle of three: whoever reads from it waits for it as it does for the first."""
     need("bash")
     file, log = tmp_path / "told", tmp_path / "log"
     filtering = "sh -c 'cat; sleep 0.3; echo filtered'"
-    with stopping(place, "bash", "-c", f'"$@" | {filtering} | cat >{log}', "bash", *recorder(file, 0.1)) as run:
+    with started("bash", "-c", f'"$@" | {filtering} | cat >{log}', "bash", *saver(file, 0.1), mode=place) as run:
         wait_until(lambda: log.exists() and log.read_text() == "up\n", "it to be up")
         run.send(signal.SIGTERM)
         run.wait()
@@ -305,20 +308,20 @@ def test_a_reader_that_takes_its_time_after_its_input_has_ended_is_read_to_its_e
 
 @pytest.mark.parametrize("init", ["tini -s", "pyinit"])
 def test_the_command_of_an_init_that_was_made_to_ignore_the_signal_gets_it_once(
-    tmp_path: Path, place: Place, init: str
+    tmp_path: Path, place: Mode, init: str
 ) -> None:
     """The init is passed over, though it waits for the signal."""
     need("tini")
     file = tmp_path / "told"
     script = f'(trap "" TERM; {init.replace("pyinit", str(PYINIT))} -- "$@" & wait); true'
-    with stopping(place, "sh", "-c", script, "sh", *recorder(file, 0.5)) as run:
-        up(run)
+    with started("sh", "-c", script, "sh", *saver(file, 0.5), mode=place) as run:
+        run.up()
         run.send(signal.SIGTERM)
         run.wait()
         assert file.read_text() == "SIGTERM"
 
 
-def test_coprocesses_are_both_told(tmp_path: Path, place: Place) -> None:
+def test_coprocesses_are_both_told(tmp_path: Path, place: Mode) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     code = (
         "import os, subprocess, sys\n"
@@ -328,20 +331,20 @@ def test_coprocesses_are_both_told(tmp_path: Path, place: Place) -> None:
         "    subprocess.Popen([*words, file, '0.1'], stdin=stdin, pass_fds=[held])\n"
         "os._exit(os.read(0, 1) == b'')"
     )
-    words = [BASE_PYTHON, "-ISc", code, str(one), str(other), *recorder(one)[:3]]
-    with stopping(place, *words, stdin=subprocess.PIPE) as run:
-        up(run, 2)
+    words = [BASE_PYTHON, "-ISc", code, str(one), str(other), *saver(one)[:3]]
+    with started(*words, mode=place, stdin=subprocess.PIPE) as run:
+        run.up(2)
         run.release()
         assert run.wait() == 0
         assert (one.read_text(), other.read_text()) == ("SIGTERM", "SIGTERM")
 
 
-def test_a_shell_on_a_terminal_inside_does_not_hold_up_the_end(place: Place) -> None:
+def test_a_shell_on_a_terminal_inside_does_not_hold_up_the_end(place: Mode) -> None:
     """script(1), tmux and sshd end by SIGTERM, and the kernel hangs up on the shell that they gave a terminal."""
     need("script", "bash")
     inner = "script -qc 'bash --norc -i' /dev/null"
-    with stopping(place, "-t", "1000", "sh", "-c", f"echo up; {inner}; true", stdin=-1) as run:
-        up(run)
+    with started("-t", "1000", "sh", "-c", f"echo up; {inner}; true", mode=place, stdin=-1) as run:
+        run.up()
         wait_until(lambda: any(b"bash" in status_of(pid).get("Name", "").encode() for pid in run.alive()), "the shell")
         run.send(signal.SIGTERM)
         assert run.wait() == 143
@@ -352,8 +355,8 @@ def test_a_shell_on_a_terminal_inside_does_not_hold_up_the_end(place: Place) -> 
 def test_without_proc_as_pid_1_everybody_is_told_once_all_the_same(tmp_path: Path, options: list[str]) -> None:
     need_root()
     file = tmp_path / "told"
-    with started(*options, "sh", "-c", '"$@"; true', "sh", *recorder(file), init=WITHOUT_PROC) as run:
-        up(run)
+    with started(*options, "sh", "-c", '"$@"; true', "sh", *saver(file), init=WITHOUT_PROC) as run:
+        run.up()
         os.kill(children_of(run.pid)[0], signal.SIGTERM)
         run.wait()
         assert file.read_text() == "SIGTERM"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from build_steps import SOURCE, WAYS
+from tests.contract.test_status import assert_a_trace_stop_is_no_end
 from tests.harness import (
     CHECKOUT,
     PYINIT,
@@ -25,9 +26,8 @@ from tests.harness import (
     wait_until,
     waits_for_ever,
 )
-from tests.pid_namespace import copy_installation, in_mount_namespace, launched
-from tests.programs import build_directory, compiled
-from tests.stopping import assert_a_trace_stop_is_no_end
+from tests.pid_namespace import copy_installation, in_mount_namespace
+from tests.programs import build_directory, compiled, recorder
 
 pytestmark = pytest.mark.c_program
 
@@ -88,7 +88,7 @@ def test_it_waits_in_c_with_pause_and_with_a_parent_death_signal(mode: Mode) -> 
 
 
 def test_both_processes_of_the_launcher_wait_in_c() -> None:
-    with launched("sleep", "1000") as run:
+    with started("sleep", "1000", mode="launcher") as run:
         rests(run.pid)
         inner = pid_one_below(run.pid)
         rests(inner)
@@ -97,7 +97,7 @@ def test_both_processes_of_the_launcher_wait_in_c() -> None:
 
 
 def test_at_rest_the_namespace_dies_with_its_launcher() -> None:
-    with launched("sleep", "1000") as run:
+    with started("sleep", "1000", mode="launcher") as run:
         rests(run.pid)
         inner = pid_one_below(run.pid)
         rests(inner)
@@ -161,7 +161,7 @@ def test_python_stays_if_the_c_program_cannot_be_started(mode: Mode, obstacle: s
         waiter.chmod(0o644)
     script = "trap 'exit 5' TERM; echo up; cat; while :; do sleep 0.02; done"
     with started("-t", "5", "sh", "-c", script, init=pyinit, mode=mode, stdin=-1, stderr=subprocess.STDOUT) as run:
-        assert run.line() == b"up\n"
+        run.up()
         wait_until(lambda: waits_for_ever(run.pid), "the loop")
         assert not is_c(run.pid)
         assert os.readlink(f"/proc/{run.pid}/fd/0").startswith("pipe:")
@@ -230,15 +230,15 @@ def test_nothing_is_lost_in_a_storm(mode: Mode) -> None:
     rounds, each = 50, 200
     mix = [signal.SIGRTMIN, signal.SIGUSR1, signal.SIGRTMIN + 1, signal.SIGHUP, signal.SIGWINCH, signal.SIGRTMIN + 2]
     mix += [signal.SIGURG, signal.SIGRTMIN + 3]
-    script = 'exec 3<&0; (while read -r _; do for n in 1 2 3 4; do (true &); done; done) <&3 & exec "$0" -1 </dev/null'
+    script = 'exec 3<&0; (while read -r _; do for n in 1 2 3 4; do (true &); done; done) <&3 & exec "$@" </dev/null'
     counted = {signum: 0 for signum in mix if signum >= signal.SIGRTMIN}
-    with started("sh", "-c", script, compiled("receiver"), mode=mode, stdin=subprocess.PIPE) as run:
-        assert run.line().startswith(b"ready")
+    with started("sh", "-c", script, "sh", *recorder(), mode=mode, stdin=subprocess.PIPE) as run:
+        run.up()
         for _ in range(rounds):
             run.stdin.write(b"\n" * 10)
             storm(run.pid, each, *mix)
             storm(run.pid, 1, signal.SIGRTMAX)  # is taken after all others
-            while (came := int(run.line())) != signal.SIGRTMAX:
+            while (came := run.got()) != signal.SIGRTMAX:
                 if came in counted:
                     counted[came] += 1
         wait_until(lambda: len(children_of(run.pid)) == 1, "no zombie")
@@ -265,13 +265,13 @@ def test_a_signal_at_any_moment_of_the_start_is_forwarded(options: list[str], ro
     need_root()
     times = rounds(5, 100)
     for number in range(times):
-        with started(*options, compiled("receiver"), "-1", mode="pid1", stderr=subprocess.DEVNULL) as run:
+        with started(*options, *recorder(), mode="pid1", stderr=subprocess.DEVNULL) as run:
             while not takes_signals(run.pid):
                 assert run.process.poll() is None
             time.sleep(number * 0.02 / times)
             run.send(signal.SIGTERM)
-            if run.line().startswith(b"ready"):
-                assert int(run.line()) == signal.SIGTERM
+            if run.line() == b"up\n":
+                assert run.got() == signal.SIGTERM
             else:
                 assert run.wait() == 143
 
@@ -302,7 +302,7 @@ def assert_it_works(*init: str, mode: Mode = "pid1") -> None:
     """It forwards, reaps an orphan and passes the status on."""
     script = "trap 'exit 7' TERM; (true &); echo up; read -r _"
     with started("sh", "-c", script, init=[*init, "--"], mode=mode, stdin=-1) as run:
-        assert run.line() == b"up\n"
+        run.up()
         run.send(signal.SIGTERM)
         assert run.wait() == 7
 

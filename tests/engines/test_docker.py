@@ -1,22 +1,17 @@
 """What Docker does to a container: run, stop, kill, exec, restart, logs."""
 
 import re
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.engines.engine import BY_ITSELF, Docker, Run, until
+from tests.programs import RECORDER
 
 SIGNALS = (1, 2, 3, 10, 12, 14, 15, 18, 28, 37)  # HUP INT QUIT USR1 USR2 ALRM TERM CONT WINCH RTMIN+3
 LAST_SIGNAL = 40  # sent after the ten: what came twice has come by then
-RECORDER = """
-import signal
-signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-print("ready", flush=True)
-while True:
-    print(f"got <{signal.sigwait(signal.valid_signals())}>", flush=True)
-"""
 # Says that it got SIGTERM, from outside the command's process group.
 ORPHAN = "trap 'echo the orphan got TERM; exit' TERM; echo ready; while :; do sleep 0.1; done"
 
@@ -45,19 +40,20 @@ def test_docker_run_exits_as_the_command_did(docker: Docker, pyinit: str, comman
 
 
 def test_each_of_ten_signals_of_docker_kill_reaches_the_command_once(docker: Docker, run: Run, pyinit: str) -> None:
-    container = run(pyinit, "python3", "-c", RECORDER)
-    container.says("ready")
-    for signum in (*SIGNALS, LAST_SIGNAL):
+    container = run(pyinit, "python3", "-c", RECORDER, "SIGKILL")
+    container.says("up")
+    names = [signal.Signals(signum).name if signum < 32 else str(signum) for signum in (*SIGNALS, LAST_SIGNAL)]
+    for signum, name in zip((*SIGNALS, LAST_SIGNAL), names, strict=True):
         docker("kill", f"--signal={signum}", container.id)
-        container.says(f"got <{signum}>")
-    assert [int(signum) for signum in re.findall("got <(.*)>", container.logs())] == [*SIGNALS, LAST_SIGNAL]
+        container.says(f"got {name}\n")
+    assert re.findall("got (.*)\n", container.logs()) == names
 
 
 def test_docker_kill_reaches_with_g_what_a_shell_in_shell_form_started(docker: Docker, run: Run, pyinit: str) -> None:
     container = run("--env=PYINIT_OPTIONS=-g", pyinit, "sh", "-c", f"trap : HUP; python3 -c '{RECORDER}'; :")
-    container.says("ready")
+    container.says("up")
     docker("kill", "--signal=HUP", container.id)
-    container.says("got <1>")
+    container.says("got SIGHUP")
 
 
 def test_docker_stop_ends_an_orphan_that_left_the_group(run: Run, pyinit: str) -> None:
@@ -68,14 +64,14 @@ def test_docker_stop_ends_an_orphan_that_left_the_group(run: Run, pyinit: str) -
     assert container.exit_code == 143
 
 
-@pytest.mark.parametrize("signal", ["QUIT", "INT"])
-def test_stopsignal_reaches_the_command(docker: Docker, run: Run, pyinit: str, signal: str) -> None:
-    image = docker.image(f"pyinit-stopsignal-{signal.lower()}", f"FROM {pyinit}\nSTOPSIGNAL SIG{signal}")
-    traps = f"trap 'echo got {signal}; exit 9' {signal}; trap 'echo got TERM' TERM"
+@pytest.mark.parametrize("name", ["QUIT", "INT"])
+def test_stopsignal_reaches_the_command(docker: Docker, run: Run, pyinit: str, name: str) -> None:
+    image = docker.image(f"pyinit-stopsignal-{name.lower()}", f"FROM {pyinit}\nSTOPSIGNAL SIG{name}")
+    traps = f"trap 'echo got {name}; exit 9' {name}; trap 'echo got TERM' TERM"
     container = run(image, "sh", "-c", f"{traps}; echo ready; while :; do sleep 0.1; done")
     container.says("ready")
     assert container.stop() < BY_ITSELF
-    assert f"got {signal}\n" in container.logs()
+    assert f"got {name}\n" in container.logs()
     assert "got TERM" not in container.logs()
     assert container.exit_code == 9
 

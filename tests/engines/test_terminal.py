@@ -9,18 +9,7 @@ import pexpect
 import pytest
 
 from tests.engines.engine import PATIENCE, Docker, process_of, until
-
-# Writes down each SIGINT, the last of them at most a second after the one before.
-COUNT_INTERRUPTS = """
-import signal
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-print("ready", flush=True)
-signal.sigwait([signal.SIGINT])
-count = 1
-while signal.sigtimedwait([signal.SIGINT], 1):
-    count += 1
-print("interrupts:", count)
-"""
+from tests.programs import RECORDER
 
 
 class Terminal:
@@ -104,10 +93,13 @@ def test_a_command_in_a_terminal_is_in_its_foreground(terminal: Callable[..., Te
 
 
 def test_ctrl_c_reaches_the_command_once(terminal: Callable[..., Terminal]) -> None:
-    command = terminal("python3", "-c", COUNT_INTERRUPTS)
-    command.expect("ready")
+    command = terminal("python3", "-c", RECORDER)
+    command.expect("up")
     command.client.send("\x03")
-    command.expect("interrupts: 1")
+    command.expect("got SIGINT")
+    command.docker("kill", "--signal=RTMIN", command.name)  # taken after all others
+    assert "SIGINT" not in command.expect("got SIGRTMIN")
+    command.docker("kill", "--signal=TERM", command.name)
     assert command.exit_status() == 0
 
 

@@ -23,7 +23,7 @@ def test_python_m_pyinit_is_the_command_in_an_isolated_interpreter(mode: Mode) -
     with by_module(
         "-v", "-e", "7", "--", "sh", "-c", "echo up; read _; exit 7", mode=mode, stdin=-1, stderr=-3
     ) as process:
-        assert process.line() == b"up\n"
+        process.up()
         settled(process.pid)
         words = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
         assert words[:2] == [PYTHON.encode(), b"-ISXutf8"]

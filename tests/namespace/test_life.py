@@ -13,13 +13,11 @@ import pytest
 from tests.harness import Rounds, children_of, pid_one_below, settled, started, state_of, wait_until
 from tests.pid_namespace import (
     LAUNCHER,
-    TELL,
     command_of,
     in_namespace,
-    launched,
     namespace_of,
-    next_number,
 )
+from tests.programs import recorder
 
 LATEST = 0.03  # seconds
 CLOSED = "exec 0<&- 1>&- 2>&-"
@@ -105,8 +103,8 @@ def test_sigkill_at_any_moment_of_the_end_leaves_nothing_inside(rounds: Rounds) 
 @pytest.mark.parametrize("state", ["running", "stopped"])
 def test_sigkill_to_the_launcher_ends_all_inside(launcher: list[str], state: str) -> None:
     script = "trap '' HUP INT TERM; (setsid sh -c 'sleep 1000 & sleep 1000' &); echo up; sleep 1000"
-    with launched("sh", "-c", script, init=launcher) as process:
-        assert process.line() == b"up\n"
+    with started("sh", "-c", script, init=launcher) as process:
+        process.up()
         wait_until(lambda: len(process.alive()) >= 5, "all of it")
         if state == "stopped":
             process.send(signal.SIGSTOP)
@@ -118,15 +116,15 @@ def test_sigkill_to_the_launcher_ends_all_inside(launcher: list[str], state: str
 def test_sigkill_to_the_outermost_of_three_launchers_ends_all_inside(launcher: list[str]) -> None:
     pyinit = launcher[-2:]
     script = "trap '' HUP INT TERM; echo up; sleep 1000"
-    with launched(*pyinit, "--", *pyinit, "--", "sh", "-c", script, init=launcher) as process:
-        assert process.line() == b"up\n"
+    with started(*pyinit, "--", *pyinit, "--", "sh", "-c", script, init=launcher) as process:
+        process.up()
         process.send(signal.SIGKILL)
         wait_until(lambda: not process.alive(), "the end of all inside", 20)
 
 
 def test_sigkill_to_a_launcher_inside_another_is_the_status_of_the_outer(launcher: list[str]) -> None:
-    with launched(*launcher[-2:], "--", "sh", "-c", "echo up; sleep 1000", init=launcher) as process:
-        assert process.line() == b"up\n"
+    with started(*launcher[-2:], "--", "sh", "-c", "echo up; sleep 1000", init=launcher) as process:
+        process.up()
         second = command_of(process)
         os.kill(second, signal.SIGKILL)
         assert process.wait() == 128 + signal.SIGKILL
@@ -135,8 +133,8 @@ def test_sigkill_to_a_launcher_inside_another_is_the_status_of_the_outer(launche
 
 def test_the_inner_killed_gives_137_and_ends_all_inside(launcher: list[str]) -> None:
     script = "(trap '' HUP INT TERM; exec setsid sleep 1000) & echo up; sleep 1000"
-    with launched("sh", "-c", script, init=launcher) as process:
-        assert process.line() == b"up\n"
+    with started("sh", "-c", script, init=launcher) as process:
+        process.up()
         os.kill(pid_one_below(process.pid), signal.SIGKILL)
         assert process.wait() == 137
         wait_until(lambda: not process.alive(), "the end of all inside", 20)
@@ -152,7 +150,7 @@ def test_a_child_that_the_launcher_was_started_with_is_not_taken_for_pid_1(optio
         *words, init=["sh", "-c", script, "sh", *LAUNCHER, option, "--"], stdin=-1, stdout=-1, stderr=-1
     ) as run:
         child = int(run.line())
-        assert run.line() == b"up\n"
+        run.up()
         run.close_stdin()
         assert run.wait() == 3
         assert b"died" not in run.stderr.read()
@@ -162,54 +160,56 @@ def test_a_child_that_the_launcher_was_started_with_is_not_taken_for_pid_1(optio
 
 def test_no_signal_from_inside_ends_pid_1() -> None:
     script = "kill -KILL 1; kill -STOP 1; echo still here; exit 4"
-    with launched("sh", "-c", script) as process:
+    with started("sh", "-c", script, mode="launcher") as process:
         assert process.line() == b"still here\n"
         assert process.wait() == 4
 
 
 def test_the_command_is_told_by_the_death_of_the_launchers_parent(launcher: list[str]) -> None:
     """With -p, as in prctl(2): the launcher's parent here is a shell that is killed."""
-    words = [*launcher, "--parent-death-signal", "USR1", "--", *TELL]
-    with launched(*words, init=["sh", "-c", 'shift; "$@"; true', "sh"]) as process:
-        assert next_number(process) == 0
+    words = [*launcher, "--parent-death-signal", "USR1", "--", *recorder("SIGKILL")]
+    with started(*words, init=["sh", "-c", '"$@"; true', "sh"]) as process:
+        process.up()
         process.send(signal.SIGKILL)
-        assert next_number(process) == signal.SIGUSR1
+        assert process.got() == signal.SIGUSR1
 
 
 def test_with_parent_death_signal_kill_nothing_outlives_the_parent(launcher: list[str]) -> None:
     words = [*launcher, "-p", "KILL", "--", "sh", "-c", "echo up; trap '' TERM; sleep 1000"]
-    with launched(*words, init=["sh", "-c", 'shift; "$@"; true', "sh"]) as process:
-        assert process.line() == b"up\n"
+    with started(*words, init=["sh", "-c", '"$@"; true', "sh"]) as process:
+        process.up()
         process.send(signal.SIGKILL)
         wait_until(lambda: not process.alive(), "the end of all inside", 20)
 
 
 def test_without_parent_death_signal_the_launcher_outlives_its_parent() -> None:
-    words = [*LAUNCHER, "--", *TELL]
-    with launched(*words, init=["sh", "-c", 'shift; "$@"; true', "sh"]) as process:
-        assert next_number(process) == 0
+    words = [*LAUNCHER, "--", *recorder("SIGKILL")]
+    with started(*words, init=["sh", "-c", '"$@"; true', "sh"]) as process:
+        process.up()
         (launcher,) = children_of(process.pid)
         process.send(signal.SIGKILL)
         assert process.wait() == 137
         os.kill(launcher, signal.SIGUSR2)
-        assert next_number(process) == signal.SIGUSR2
+        assert process.got() == signal.SIGUSR2
 
 
 def test_sigstop_and_sigcont_to_the_launcher_lose_no_signal() -> None:
-    with launched(*TELL) as process:
-        assert next_number(process) == 0
+    with started(*recorder("SIGKILL"), mode="launcher") as process:
+        process.up()
         process.send(signal.SIGSTOP)
         wait_until(lambda: state_of(process.pid) == "T")
         sent = [signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM, signal.SIGCONT, signal.SIGRTMIN, signal.SIGRTMAX]
         for signum in [*sent[:3], *sent[4:], signal.SIGCONT]:
             process.send(signum)
-        assert {next_number(process) for _ in sent} == set(sent)
+        assert {process.got() for _ in sent} == set(sent)
 
 
 def test_a_descriptor_of_the_namespace_is_all_that_can_hold_it() -> None:
     """No process is left in the namespace of a launcher that has ended in the ordinary way."""
-    with launched("sh", "-c", "setsid sleep 1000 & echo up; read line", stdin=subprocess.PIPE) as process:
-        assert process.line() == b"up\n"
+    with started(
+        "sh", "-c", "setsid sleep 1000 & echo up; read line", mode="launcher", stdin=subprocess.PIPE
+    ) as process:
+        process.up()
         held = os.open(f"/proc/{command_of(process)}/ns/pid", os.O_RDONLY)
         namespace = namespace_of(command_of(process))
         assert len(in_namespace(namespace)) == 3
@@ -221,8 +221,8 @@ def test_a_descriptor_of_the_namespace_is_all_that_can_hold_it() -> None:
 
 def test_the_inner_of_the_launcher_that_rests_for_the_second_time_drains_all_the_same() -> None:
     script = "(trap 'echo told; exit' TERM; echo up; while :; do sleep 0.02; done) & read -r _; exit 7"
-    with launched("sh", "-c", script, options=["-a"], stdin=subprocess.PIPE) as run:
-        assert run.line() == b"up\n"
+    with started("-a", "sh", "-c", script, mode="launcher", stdin=subprocess.PIPE) as run:
+        run.up()
         inner, command = pid_one_below(run.pid), command_of(run)
         settled(inner)
         run.close_stdin()
@@ -235,7 +235,7 @@ def test_the_inner_of_the_launcher_that_rests_for_the_second_time_drains_all_the
 
 def test_neither_pid_1_nor_the_launcher_holds_what_the_caller_had_open(tmp_path: Path) -> None:
     held = os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT)
-    with launched("sleep", "1000", pass_fds=[held], cwd=tmp_path) as process:
+    with started("sleep", "1000", mode="launcher", pass_fds=[held], cwd=tmp_path) as process:
         command = command_of(process)
         assert os.readlink(f"/proc/{command}/fd/{held}") == str(tmp_path / "file")
         assert os.readlink(f"/proc/{command}/cwd") == str(tmp_path)
@@ -259,5 +259,5 @@ def test_the_launcher_imports_nothing_from_where_its_user_stands(tmp_path: Path)
     for name in ("ctypes", "fcntl", "sitecustomize", "select"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(99)")
     env = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONHOME": "/nowhere"}
-    with launched("true", env=env, cwd=tmp_path) as process:
+    with started("true", mode="launcher", env=env, cwd=tmp_path) as process:
         assert process.wait() == 0

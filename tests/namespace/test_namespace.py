@@ -24,20 +24,18 @@ from tests.harness import (
     wait_until,
 )
 from tests.pid_namespace import (
-    CATCHABLE,
     LAUNCHER,
     NOBODY,
-    TELL,
     command_below,
     command_of,
     in_mount_namespace,
-    launched,
     namespace_of,
-    next_number,
     run,
     somebody,
 )
+from tests.programs import recorder
 
+CATCHABLE = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 DEADLY = [s for s in CATCHABLE if s not in (17, 18, 20, 21, 22, 23, 28)]  # CHLD, CONT, TSTP, TTIN, TTOU, URG, WINCH
 
 
@@ -57,7 +55,7 @@ def test_the_new_proc_has_no_setuid_programs_and_no_devices(launcher: list[str])
 
 
 def test_only_a_user_who_lacks_the_privilege_gets_a_user_namespace(launcher: list[str]) -> None:
-    with launched("sleep", "1000", init=launcher) as process:
+    with started("sleep", "1000", init=launcher) as process:
         command = command_of(process)
         for name in ("pid", "mnt"):
             assert namespace_of(command, name) != namespace_of("self", name)
@@ -76,7 +74,7 @@ def test_what_is_mounted_inside_is_never_seen_outside(tmp_path: Path, shared: st
     share = f"mount -t tmpfs outside {mount_point}; mkdir {mount_point}/below; mount --make-rshared "
     outer = in_mount_namespace(share + ("/" if shared == "/" else str(mount_point)))
     script = f"mount -t tmpfs inside {mount_point}/below; mount -t tmpfs inside /mnt; echo mounted; exec sleep 1000"
-    with launched("sh", "-c", script, init=[*outer, *LAUNCHER]) as process:
+    with started("sh", "-c", script, init=[*outer, *LAUNCHER]) as process:
         assert process.line() == b"mounted\n"
         inside = Path(f"/proc/{command_of(process)}/mountinfo").read_text()
         outside = Path(f"/proc/{process.pid}/mountinfo").read_text()
@@ -96,8 +94,8 @@ def test_what_is_mounted_and_unmounted_outside_afterwards_is_followed(tmp_path: 
     mounted.mkdir()
     unmounted.mkdir()
     outer = in_mount_namespace(f"mount --make-rshared /; mount -t tmpfs early {unmounted}")
-    with launched("sh", "-c", "echo up; exec sleep 1000", init=[*outer, *LAUNCHER]) as process:
-        assert process.line() == b"up\n"
+    with started("sh", "-c", "echo up; exec sleep 1000", init=[*outer, *LAUNCHER]) as process:
+        process.up()
         enter = ["nsenter", "--mount", f"--target={process.pid}", "sh", "-c"]
         subprocess.run([*enter, f"mount -t tmpfs late {mounted} && umount {unmounted}"], check=True)
         inside = Path(f"/proc/{command_of(process)}/mountinfo").read_text()
@@ -109,9 +107,9 @@ def test_a_user_namespace_changes_no_mount_outside() -> None:
     need_root()
     with somebody(NOBODY, NOBODY) as user:
         outer = in_mount_namespace("mount --make-rshared /")
-        with launched("sh", "-c", "echo up; exec sleep 1000", init=[*outer, *user.launcher]) as process:
+        with started("sh", "-c", "echo up; exec sleep 1000", init=[*outer, *user.launcher]) as process:
             before = Path("/proc/self/mountinfo").read_text().count("\n")
-            assert process.line() == b"up\n"
+            process.up()
             assert Path(f"/proc/{process.pid}/mountinfo").read_text().count("\n") == before
             assert Path(f"/proc/{command_of(process)}/mountinfo").read_text().count("\n") == before + 1
 
@@ -167,7 +165,7 @@ def test_a_command_killed_by_any_signal_gives_128_and_its_number() -> None:
 def test_a_command_that_cannot_be_started_gets_one_line_and_its_status(
     words: list[str], status: int, message: str
 ) -> None:
-    with launched(*words, stderr=subprocess.STDOUT) as process:
+    with started(*words, mode="launcher", stderr=subprocess.STDOUT) as process:
         lines = process.output().decode().splitlines()
         assert process.wait() == status
     assert len(lines) == 1
@@ -177,20 +175,20 @@ def test_a_command_that_cannot_be_started_gets_one_line_and_its_status(
 def test_options_are_applied_once_and_by_the_inner() -> None:
     """A status remapped, a signal rewritten twice over, would come out wrong."""
     options = ["--remap-exit", "3", "--rewrite", "USR1:USR2", "--rewrite", "USR2:HUP"]
-    with launched("sh", "-c", "exit 3", options=options) as process:
+    with started(*options, "sh", "-c", "exit 3", mode="launcher") as process:
         assert process.wait() == 0
-    with launched(*TELL, options=options) as process:
-        assert next_number(process) == 0
+    with started(*options, *recorder("SIGKILL"), mode="launcher") as process:
+        process.up()
         process.send(signal.SIGUSR1)
-        assert next_number(process) == signal.SIGUSR2
+        assert process.got() == signal.SIGUSR2
 
 
 def test_every_signal_sent_to_the_launcher_reaches_the_command(launcher: list[str]) -> None:
-    with launched(*TELL, init=launcher) as process:
-        assert next_number(process) == 0
+    with started(*recorder("SIGKILL"), init=launcher) as process:
+        process.up()
         for signum in CATCHABLE:
             process.send(signum)
-            assert next_number(process) == signum
+            assert process.got() == signum
 
 
 def test_a_signal_sent_at_once_reaches_the_command() -> None:
@@ -201,10 +199,10 @@ def test_a_signal_sent_at_once_reaches_the_command() -> None:
     early = [signum for signum in CATCHABLE if signum not in (signal.SIGPIPE, signal.SIGXFSZ)]
 
     def came(signum: int) -> int:
-        with launched(*TELL, preexec_fn=block_signals) as process:
+        with started(*recorder("SIGKILL"), mode="launcher", preexec_fn=block_signals) as process:
             process.send(signum)
-            assert next_number(process) == 0
-            return next_number(process)
+            process.up()
+            return process.got()
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(came, early)) == early
@@ -219,7 +217,7 @@ def test_a_signal_at_any_moment_of_the_start_ends_what_was_started(rounds: Round
     times = rounds(24, 240)
 
     def outcome(moment: float) -> int:
-        with launched("sleep", "1000") as process:
+        with started("sleep", "1000", mode="launcher") as process:
             time.sleep(moment)  # not a wait for anything: it is where in the start the signal falls
             process.send(signal.SIGTERM)
             return process.wait()
@@ -230,15 +228,15 @@ def test_a_signal_at_any_moment_of_the_start_ends_what_was_started(rounds: Round
 
 
 def test_a_shell_inside_does_not_swallow_sigterm(launcher: list[str]) -> None:
-    with launched("sh", "-c", "echo up; sleep 1000; true", init=launcher) as process:
-        assert process.line() == b"up\n"
+    with started("sh", "-c", "echo up; sleep 1000; true", init=launcher) as process:
+        process.up()
         process.send(signal.SIGTERM)
         assert process.wait() == 128 + signal.SIGTERM
 
 
 def test_orphans_are_reaped_and_what_the_command_leaves_is_ended(launcher: list[str]) -> None:
     script = "for i in 1 2 3 4 5; do sh -c 'sleep 0.05 & echo $!'; done; (exec setsid sleep 1000) & echo up; read line"
-    with launched("sh", "-c", script, init=launcher, stdin=subprocess.PIPE) as process:
+    with started("sh", "-c", script, init=launcher, stdin=subprocess.PIPE) as process:
         while process.line() != b"up\n":
             pass
         inner = pid_one_below(process.pid)
@@ -266,8 +264,8 @@ def test_the_launcher_works_where_the_standard_descriptors_are_closed() -> None:
 def test_three_deep_the_status_and_the_signals_pass_through(launcher: list[str]) -> None:
     script = "trap 'exit 42' USR1; echo up; while :; do sleep 0.01; done"
     pyinit = launcher[-2:]
-    with launched(*pyinit, "--", *pyinit, "--", "sh", "-c", script, init=launcher) as process:
-        assert process.line() == b"up\n"
+    with started(*pyinit, "--", *pyinit, "--", "sh", "-c", script, init=launcher) as process:
+        process.up()
         pid = process.pid
         for _ in range(3):
             pid = wait_until(functools.partial(command_below, pid), "the command")

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness import PYINIT, Rounds, Started, children_of, fill, pid_one_below, status_of, wait_until
-from tests.pid_namespace import LAUNCHER, TELL, command_of, launched, next_number
+from tests.harness import PYINIT, Rounds, Started, children_of, fill, pid_one_below, started, status_of, wait_until
+from tests.pid_namespace import LAUNCHER, command_of
+from tests.programs import recorder
 
 
 @pytest.fixture(params=["plain", "namespace"])
@@ -29,7 +30,7 @@ def reported(*words: str, init: list[str], **popen: Any) -> Iterator[tuple[Start
     reader, writer = os.pipe()
     options = ["--json-status-fd", str(writer)]
     try:
-        with launched(*words, options=options, init=init, pass_fds=[writer], **popen) as process:
+        with started(*options, *words, init=init, pass_fds=[writer], **popen) as process:
             os.close(writer)
             yield process, reader
     finally:
@@ -58,7 +59,7 @@ def test_each_phase_of_a_stop_is_announced(init: list[str]) -> None:
         reported("sh", "-c", script, "sh", saves, init=init) as (process, reader),
         open(reader, closefd=False) as lines,
     ):
-        assert process.line() == b"up\n"
+        process.up()
         assert "child-pid" in json.loads(lines.readline())
         for signum, expected in (
             (signal.SIGTERM, [{"phase": "stopping"}, {"exit-code": 143}, {"phase": "draining"}]),
@@ -75,7 +76,7 @@ def test_the_command_cannot_write_to_it(init: list[str]) -> None:
     with reported("bash", "-c", script, init=init, stdin=subprocess.DEVNULL) as (process, reader):
         assert process.output().split() == [b"1"]
         assert [sorted(document)[0] for document in documents(reader)] == ["child-pid", "exit-code"]
-    with launched("sh", "-c", "echo here >&2", options=["--json-status-fd", "2"], init=init, stderr=-1) as process:
+    with started("--json-status-fd", "2", "sh", "-c", "echo here >&2", init=init, stderr=-1) as process:
         assert b"here\n" in process.stderr.read(), "a standard descriptor stays the command's too"
 
 
@@ -99,7 +100,7 @@ def test_the_child_pid_is_the_callers_and_the_namespace_is_the_commands(init: li
 def test_it_is_written_before_the_end_and_after_the_exec(init: list[str], rounds: Rounds) -> None:
     """A reader that acts on the line finds the command, not a copy of pyinit that is about to become it."""
     for _ in range(rounds(2, 50)):
-        with reported(*TELL, init=init) as (_, reader):
+        with reported(*recorder("SIGKILL"), init=init) as (_, reader):
             pid = json.loads(os.read(reader, 1000))["child-pid"]
             assert b"pyinit" not in Path(f"/proc/{pid}/cmdline").read_bytes()
 
@@ -132,10 +133,10 @@ def first_signal(*options: str, init: list[str], **popen: Any) -> int:
 
     A SIGPIPE that writing brought pyinit would have come before.
     """
-    with launched(*TELL, options=options, init=init, **popen) as process:
-        assert next_number(process) == 0
+    with started(*options, *recorder("SIGKILL"), init=init, **popen) as process:
+        process.up()
         process.send(signal.SIGRTMAX)
-        return next_number(process)
+        return process.got()
 
 
 def test_a_reader_that_has_gone_changes_nothing(init: list[str]) -> None:
@@ -147,7 +148,7 @@ def test_a_pipe_that_is_full_changes_nothing(init: list[str]) -> None:
     reader, writer = os.pipe()
     fill(writer)
     options = ["--json-status-fd", str(writer)]
-    with launched("sh", "-c", "exit 5", options=options, init=init, pass_fds=[writer]) as process:
+    with started(*options, "sh", "-c", "exit 5", init=init, pass_fds=[writer]) as process:
         assert process.wait() == 5
     assert not fcntl.fcntl(writer, fcntl.F_GETFL) & os.O_NONBLOCK
     os.close(writer)
@@ -158,9 +159,7 @@ def test_a_pipe_that_is_full_changes_nothing(init: list[str]) -> None:
 @pytest.mark.parametrize("value", ["997", "-1", "x", "", "3.0", "99999999999"])
 def test_a_descriptor_that_is_not_open_is_a_usage_error(init: list[str], value: str, tmp_path: Path) -> None:
     marker = tmp_path / "ran"
-    with launched(
-        "touch", str(marker), options=["--json-status-fd", value], init=init, stderr=subprocess.STDOUT
-    ) as process:
+    with started("--json-status-fd", value, "touch", str(marker), init=init, stderr=subprocess.STDOUT) as process:
         lines = process.output().decode().splitlines()
         assert process.wait() == 125
     assert len(lines) == 1
@@ -173,7 +172,7 @@ def test_a_descriptor_that_cannot_be_written_to_is_a_usage_error(init: list[str]
     (tmp_path / "file").touch()
     script = {"pipe": 'true | exec "$@"', "file": '<"$0/file" exec "$@"'}[kind]
     words = ["sh", "-c", script, str(tmp_path), *init]
-    with launched("true", options=["--json-status-fd", "0"], init=words, stderr=subprocess.STDOUT) as process:
+    with started("--json-status-fd", "0", "true", init=words, stderr=subprocess.STDOUT) as process:
         said = process.output()
         assert process.wait() == 125
     assert said.startswith(b"pyinit: --json-status-fd 0: ")
@@ -185,7 +184,7 @@ def test_a_file_gets_both_lines_after_what_was_in_it(init: list[str], tmp_path: 
     path.write_text("before\n")
     with path.open("ab") as stream:
         options = ["--json-status-fd", str(stream.fileno())]
-        with launched("true", options=options, init=init, pass_fds=[stream.fileno()]) as process:
+        with started(*options, "true", init=init, pass_fds=[stream.fileno()]) as process:
             assert process.wait() == 0
     lines = path.read_text().splitlines()
     assert lines[0] == "before"
@@ -193,8 +192,8 @@ def test_a_file_gets_both_lines_after_what_was_in_it(init: list[str], tmp_path: 
 
 
 def test_verbose_says_the_pid_on_both_sides() -> None:
-    with launched("sh", "-c", "echo up; exec sleep 1000", options=["-v"], stderr=subprocess.PIPE) as process:
-        assert process.line() == b"up\n"
+    with started("-v", "sh", "-c", "echo up; exec sleep 1000", mode="launcher", stderr=subprocess.PIPE) as process:
+        process.up()
         line = process.stderr.readline().decode()
         assert [int(number) for number in re.findall(r"PID (\d+)", line)] == [2, command_of(process)]
 

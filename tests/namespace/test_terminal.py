@@ -7,6 +7,7 @@ import pytest
 
 from tests.harness import children_of, need, need_root, pid_one_below, state_of, wait_until
 from tests.pid_namespace import LAUNCHER, NOBODY, somebody
+from tests.programs import recorder
 from tests.shell import (
     CTRL_BACKSLASH,
     CTRL_C,
@@ -15,7 +16,6 @@ from tests.shell import (
     Shell,
     Terminal,
     command_of,
-    reporter,
     signals_until_the_barrier,
     terminal,
 )
@@ -35,8 +35,8 @@ def test_a_suspended_one_that_is_killed_leaves_nothing(sh: Shell) -> None:
 
 @pytest.mark.parametrize(("key", "name"), [(CTRL_C, "SIGINT"), (CTRL_BACKSLASH, "SIGQUIT")])
 def test_a_key_reaches_the_command_once(key: str, name: str) -> None:
-    with terminal(*LAUNCHER, *reporter()) as run:
-        run.see("reporting")
+    with terminal(*LAUNCHER, *recorder()) as run:
+        run.see("up\r\n")
         assert run.foreground() == run.pid == os.getpgid(command_of(run.pid))
         for _ in range(3):
             run.type(key)
@@ -53,8 +53,8 @@ def test_with_g_a_signal_reaches_what_the_command_has_started() -> None:
 
 
 def test_a_window_size_reaches_the_command_once() -> None:
-    with terminal(*LAUNCHER, *reporter()) as run:
-        run.see("reporting")
+    with terminal(*LAUNCHER, *recorder()) as run:
+        run.see("up\r\n")
         assert run.foreground() == run.pid == os.getpgid(command_of(run.pid))
         run.resize(30, 100)
         run.see("got SIGWINCH\r\n")

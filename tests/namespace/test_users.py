@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import BASE_PYTHON, PYINIT, SCRIPT, missing, need, need_root, started, wait_until
-from tests.pid_namespace import LAUNCHER, NOBODY, User, in_mount_namespace, launched, run, somebody
+from tests.pid_namespace import LAUNCHER, NOBODY, User, in_mount_namespace, run, somebody
 
 MADE = 54321  # a uid and gid that no machine has
 GROUPS = (54322, 54323)
@@ -37,7 +37,7 @@ def capabilities(init: list[str]) -> dict[str, int]:
 def refusal(*words: str, init: list[str], marker: Path) -> str:
     """What pyinit says where it must not start anything: one line, exit 125, and the command never ran."""
     command = words or ("touch", str(marker))
-    with launched(*command, init=init, stderr=subprocess.STDOUT) as process:
+    with started(*command, init=init, stderr=subprocess.STDOUT) as process:
         lines = process.output().decode().splitlines()
         assert process.wait() == 125, lines
         assert not process.alive()
@@ -200,7 +200,7 @@ def test_where_proc_is_not_mounted_root_gets_a_new_one() -> None:
     """Not half a run: it either works to the end or starts nothing."""
     need_root()
     outer = in_mount_namespace("mount -t tmpfs none /proc")
-    with launched("sh", "-c", "echo $$; read line; exit 6", init=[*outer, *LAUNCHER], stdin=subprocess.PIPE) as process:
+    with started("sh", "-c", "echo $$; read line; exit 6", init=[*outer, *LAUNCHER], stdin=subprocess.PIPE) as process:
         assert process.line() == b"2\n"
         process.close_stdin()
         assert process.wait() == 6
@@ -264,6 +264,6 @@ def test_a_parent_death_signal_outlives_an_interpreter_with_capabilities(capable
     pyinit = str(capable.home / "bin/pyinit")
     init = capable.command("sh", "-c", f'{pyinit} -p TERM "$@" & read -r _', "sh")
     with started("sh", "-c", "echo up; sleep 1000", init=init, stdin=subprocess.PIPE) as run:
-        assert run.line() == b"up\n"
+        run.up()
         run.close_stdin()
         wait_until(lambda: not run.alive(), "the end of pyinit, whose parent has died")

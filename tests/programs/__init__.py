@@ -1,4 +1,4 @@
-"""The C programs beside this file, compiled once a session: for what Python is too slow or too careful."""
+"""The programs beside this file, which pyinit runs in tests: in C where Python is too slow, or changes what is seen."""
 
 import atexit
 import functools
@@ -8,9 +8,22 @@ import tempfile
 import threading
 from pathlib import Path
 
-from tests.harness import need
+from tests.harness import BASE_PYTHON, need
 
 COMPILING = threading.Lock()
+HERE = Path(__file__).parent
+# What they do is said in them. They are given as words, because not every user may read the checkout.
+RECORDER, SAVER = (Path(HERE, f"{name}.py").read_text() for name in ("recorder", "saver"))
+
+
+def recorder(*ends: str) -> list[str]:
+    """The words of a program that says which signals come, until one of these."""
+    return [BASE_PYTHON, "-ISc", RECORDER, *ends]
+
+
+def saver(file: Path, seconds: float = 0.3, *way: object) -> list[str]:
+    """The words of a server that saves when it is told to stop, and writes into `file` what came."""
+    return [BASE_PYTHON, "-ISc", SAVER, str(file), str(seconds), *map(str, way)]
 
 
 @functools.cache
@@ -31,6 +44,6 @@ def compiled(name: str, *flags: str) -> str:
 @functools.cache
 def _compiled(name: str, *flags: str) -> str:
     need("gcc")
-    source, target = Path(__file__).with_name(f"{name}.c"), build_directory() / name
+    source, target = HERE / f"{name}.c", build_directory() / name
     subprocess.run(["gcc", "-O1", "-Wall", "-Werror", *flags, "-o", target, source], check=True)
     return str(target)

@@ -9,11 +9,10 @@ import pytest
 from pyinit.ps import diagnosis, snapshot
 from tests.harness import (
     BASE_PYTHON,
+    DEAF,
     PYINIT,
     Rounds,
     children_of,
-    has_taken_all,
-    is_adviser,
     need,
     settled,
     started,
@@ -21,14 +20,13 @@ from tests.harness import (
     status_of,
     wait_until,
 )
-from tests.programs import compiled
+from tests.programs import compiled, saver
 from tests.ps.looking import as_pid_1, effects, look, pid_1_of, problems, run_ps, survives
-from tests.stopping import DEAF, recorder, up
 
 
 def test_a_shell_as_pid_1_is_found_and_does_not_stop() -> None:
     with as_pid_1("sh", "-c", "sleep 1000 & echo up; wait") as run:
-        up(run)
+        run.up()
         shell = pid_1_of(run)
         sleep = wait_until(lambda: children_of(shell))[0]
         assert problems(shell) == [("shell", [shell, sleep])]
@@ -42,7 +40,7 @@ def test_a_shell_as_pid_1_is_found_and_does_not_stop() -> None:
 )
 def test_a_server_as_pid_1_that_takes_no_sigterm_is_found_and_one_that_does_is_not(trap: str, kind: str) -> None:
     with as_pid_1("sh", "-c", f"{trap}echo up; while read -r line; do :; done", stdin=-1) as run:
-        up(run)
+        run.up()
         server = pid_1_of(run)
         assert effects(server)[server] == kind
         assert problems(server) == ([] if kind == "caught" else [("deaf-init", [server])])
@@ -55,14 +53,14 @@ def test_zombies_are_whose_they_are(tmp_path: Path) -> None:
     made = "import os, time\nfor _ in range(7):\n    if os.fork() == 0: os._exit(0)\nprint('up', flush=True)\n"
     words = (BASE_PYTHON, "-ISc", made + "time.sleep(1000)")
     with as_pid_1(*words) as run:
-        up(run)
+        run.up()
         server = pid_1_of(run)
         wait_until(lambda: [state_of(pid) for pid in children_of(server)] == ["Z"] * 7, "zombies")
         kinds = dict(problems(server))
         assert set(kinds) == {"deaf-init", "zombies-of-init"}
         assert kinds["zombies-of-init"] == [server, *sorted(children_of(server))]
     with started(*words, mode="pid1") as run:
-        up(run)
+        run.up()
         server = run.main_child()
         wait_until(lambda: [state_of(pid) for pid in children_of(server)] == ["Z"] * 7, "zombies")
         assert problems(server) == [("zombies", [server, *sorted(children_of(server))])]
@@ -70,7 +68,7 @@ def test_zombies_are_whose_they_are(tmp_path: Path) -> None:
 
 def test_orphans_behind_pyinit_are_no_finding() -> None:
     with started("sh", "-c", "for i in 1 2 3 4 5; do (true &); done; echo up; read -r _", mode="pid1", stdin=-1) as run:
-        up(run)
+        run.up()
         settled(run.pid)
         assert problems(run.pid) == []
 
@@ -80,9 +78,9 @@ def test_a_shell_behind_an_init_that_tells_it_alone_is_found_and_its_server_is_n
     init: str, tmp_path: Path
 ) -> None:
     need(init)
-    words = ("sh", "-c", '"$@"; true', "sh", *recorder(tmp_path / "told"))
+    words = ("sh", "-c", '"$@"; true', "sh", *saver(tmp_path / "told"))
     with as_pid_1(*words, init=[init, "--"]) as run:
-        up(run)
+        run.up()
         pid = pid_1_of(run)
         shell = children_of(pid)[0]
         assert problems(pid) == [("untold", [shell, *children_of(shell)])]
@@ -90,7 +88,7 @@ def test_a_shell_behind_an_init_that_tells_it_alone_is_found_and_its_server_is_n
         run.wait()
         assert not (tmp_path / "told").exists()
     with as_pid_1(*words, init=[init, "-g", "--"]) as run:
-        up(run)
+        run.up()
         assert problems(pid_1_of(run)) == []
 
 
@@ -99,7 +97,7 @@ def test_a_command_that_ignores_sigterm_is_found_behind_any_init(init: str) -> N
     path = str(PYINIT) if init == "pyinit" else init
     need(path)
     with as_pid_1("sh", "-c", DEAF, init=[path, "--"]) as run:
-        up(run)
+        run.up()
         pid = pid_1_of(run)
         command = children_of(pid)[0]
         assert ("deaf", [command]) in problems(pid)
@@ -111,11 +109,8 @@ def test_a_command_that_ignores_sigterm_is_found_behind_any_init(init: str) -> N
 def test_whom_pyinit_tells_and_in_which_order_is_what_it_does(tmp_path: Path) -> None:
     """A shell, then what it leaves: a server, and at last the reader of its pipe."""
     files = [tmp_path / name for name in ("server", "reader")]
-    server, reader = (recorder(file, 0.2) for file in files)
-    script = (
-        f'{" ".join(map(repr, server[:2]))} "$1" {files[0]} 0.2 | {" ".join(map(repr, reader[:2]))} "$1" {files[1]} 0.2'
-    )
-    with started("sh", "-c", f"{script}; true", "sh", server[2], mode="pid1", stderr=-1) as run:
+    script = f'"$@" {files[0]} 0.2 | "$@" {files[1]} 0.2; true'
+    with started("sh", "-c", script, "sh", *saver(files[0])[:3], mode="pid1", stderr=-1) as run:
         shell = run.main_child()
         both = wait_until(lambda: found if len(found := sorted(children_of(shell))) == 2 else [], "both")
         wait_until(lambda: [effects(run.pid).get(pid) for pid in both] == ["taken", "taken"], "both to wait")
@@ -130,13 +125,11 @@ def test_whom_pyinit_tells_and_in_which_order_is_what_it_does(tmp_path: Path) ->
 
 
 def test_a_drain_is_told_of_with_those_who_are_still_there() -> None:
-    with started("-t", "1000", "sh", "-c", f"({DEAF}) & read -r _; exit 7", mode="pid1", stdin=-1) as run:
-        up(run)
+    with started("-t", "1000", "sh", "-c", f"({DEAF}) & read -r _; exit 7", mode="pid1", stdin=-1, phases=True) as run:
+        run.up()
         deaf = children_of(run.main_child())[0]
-        settled(run.pid)
         run.close_stdin()
-        wait_until(lambda: [pid for pid in children_of(run.pid) if not is_adviser(pid)] == [deaf], "the drain")
-        wait_until(lambda: has_taken_all(run.pid), "the adviser")
+        run.enters("draining")
         (found,) = [found for found in look(run.pid)["findings"] if found["kind"] == "draining"]
         assert deaf in found["pids"]
         assert ("deaf", [deaf]) in [(kind, pids[:1]) for kind, pids in problems(run.pid)]
@@ -156,7 +149,7 @@ def test_state_d_is_told_of() -> None:
 @pytest.mark.parametrize("mode", ["sigwait", "handler", "gone", "none"])
 def test_any_thread_may_take_a_signal(mode: str) -> None:
     with as_pid_1(compiled("threads", "-pthread"), mode) as run:
-        up(run)
+        run.up()
         pid = pid_1_of(run)
         if mode == "sigwait":
             wait_until(lambda: effects(pid)[pid] == "taken", "the thread to wait")
@@ -174,16 +167,16 @@ def test_a_script_is_a_shell_too(tmp_path: Path) -> None:
     script.chmod(0o755)
     need("tini")
     with as_pid_1(str(script)) as run:
-        up(run)
+        run.up()
         assert [kind for kind, _ in problems(pid_1_of(run))] == ["shell"]
     with as_pid_1(str(script), init=["tini", "--"]) as run:
-        up(run)
+        run.up()
         assert [kind for kind, _ in problems(pid_1_of(run))] == ["untold"]
 
 
 def test_a_namespace_that_goes_meanwhile_is_left_out() -> None:
     with as_pid_1("sh", "-c", "echo up; exec sleep 1000") as run:
-        up(run)
+        run.up()
         pid = pid_1_of(run)
         _, group = snapshot.around(pid, snapshot.everyone())
         assert [finding.kind for finding in diagnosis.find(group, signal.SIGTERM)] == ["deaf-init"]
@@ -208,9 +201,9 @@ TELLERS: dict[str, tuple[list[str], dict[str, str], bool]] = {
 def test_who_tells_what_a_shell_has_started(name: str, tmp_path: Path) -> None:
     init, variables, tells = TELLERS[name]
     need(init[0])
-    words = ("sh", "-c", '"$@"; true', "sh", *recorder(tmp_path / "told", 0))
+    words = ("sh", "-c", '"$@"; true', "sh", *saver(tmp_path / "told", 0))
     with as_pid_1(*words, init=init, env={**os.environ, **variables}) as run:
-        up(run)
+        run.up()
         pid = pid_1_of(run)
         assert [kind for kind, _ in problems(pid)] == ([] if tells else ["untold"])
         shell = children_of(pid)[0]
@@ -241,7 +234,7 @@ def test_what_an_init_makes_of_the_signal_counts(name: str) -> None:
     init, kinds = REWRITERS[name]
     need(init[0])
     with as_pid_1("sh", "-c", "trap '' TERM; echo up; exec sleep 1000", init=init) as run:
-        up(run)
+        run.up()
         pid = pid_1_of(run)
         assert [kind for kind, _ in problems(pid)] == kinds
         if kinds:
@@ -268,7 +261,7 @@ def test_what_is_stopped_is_found_and_takes_the_signal_when_it_is_continued() ->
 def test_what_is_so_for_a_moment_is_no_problem(rounds: Rounds) -> None:
     need("tini")
     with as_pid_1("sh", "-c", "echo up; while :; do (true &); done", init=["tini", "-g", "--"]) as run:
-        up(run)
+        run.up()
         pid = pid_1_of(run)
         assert [found for _ in range(rounds(3, 30)) for found in problems(pid)] == []
 

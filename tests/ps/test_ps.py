@@ -21,11 +21,10 @@ from tests.harness import (
     status_of,
     wait_until,
 )
-from tests.pid_namespace import NOBODY, TELL, command_of, launched
-from tests.programs import compiled
+from tests.pid_namespace import NOBODY, command_of
+from tests.programs import compiled, recorder
 from tests.ps.looking import PS, as_pid_1, effects, look, pid_1_of, problems, run_ps
 from tests.shell import terminal
-from tests.stopping import up
 
 WAYS = {
     "ends it": "echo up; exec sleep 1000",
@@ -40,7 +39,7 @@ BLOCKS = (
 @pytest.mark.parametrize("what", WAYS)
 def test_what_a_signal_does_to_a_process(what: str) -> None:
     with started("sh", "-c", WAYS[what], mode="pid1") as run:
-        up(run)
+        run.up()
         command = run.main_child()
         assert effects(run.pid)[command] == what
         assert effects(run.pid, "-s", "STOP")[command] == "stops it"
@@ -51,25 +50,25 @@ def test_what_a_signal_does_to_a_process(what: str) -> None:
 
 def test_a_blocked_signal_and_one_that_is_waited_for() -> None:
     with started(BASE_PYTHON, "-ISc", BLOCKS, mode="pid1") as run:
-        up(run)
+        run.up()
         assert effects(run.pid)[run.main_child()] == "blocked"
         assert [kind for kind, _ in problems(run.pid)] == ["deaf"]
-    with started(*TELL, mode="pid1") as run:
-        assert run.line() == b"0\n"
+    with started(*recorder("SIGKILL"), mode="pid1") as run:
+        run.up()
         wait_until(lambda: effects(run.pid)[run.main_child()] == "taken", "it to wait")
         assert problems(run.pid) == []
 
 
 def test_what_a_signalfd_takes() -> None:
     with started(compiled("signalfd"), mode="pid1") as run:
-        up(run)
+        run.up()
         assert effects(run.pid)[run.main_child()] == "taken"
         assert effects(run.pid, "-s", "INT")[run.main_child()] == "blocked"
 
 
 def test_each_process_is_shown_with_its_pid_on_both_sides() -> None:
     need_root()
-    with launched("sh", "-c", "echo $$; exec sleep 1000") as run:
+    with started("sh", "-c", "echo $$; exec sleep 1000", mode="launcher") as run:
         inside = int(run.line())
         inner, command = pid_one_below(run.pid), command_of(run)
         wait_until(lambda: status_of(command)["Name"] == "sleep", "sleep")
@@ -82,7 +81,7 @@ def test_each_process_is_shown_with_its_pid_on_both_sides() -> None:
 
 def test_a_namespace_below_is_shown_with_one_more_pid() -> None:
     with as_pid_1("sh", "-c", "echo up; sleep 1000", init=[*UNSHARE]) as run:
-        up(run)
+        run.up()
         outer = pid_1_of(run)
         inner = wait_until(lambda: children_of(outer))[0]
         assert [len(process["pids"]) for process in look(outer)["processes"]][:2] == [2, 3]
@@ -96,7 +95,7 @@ def test_all_namespaces_are_those_of_lsns_with_as_many_processes() -> None:
     need_root()
     need("lsns")
     with started("sh", "-c", "echo up; sleep 1000; true", mode="pid1") as run:
-        up(run)
+        run.up()
         settled(run.pid)
         mine = os.readlink(f"/proc/{run.pid}/ns/pid")
         wait_until(lambda: counted() == lsns(), "a moment in which no process of another test comes or goes")
@@ -130,7 +129,7 @@ def counted() -> dict[str, int]:
 
 def test_the_worst_namespace_comes_first() -> None:
     with as_pid_1("sh", "-c", "sleep 1000 & echo up; wait") as run, started("sleep", "1000", mode="pid1") as good:
-        up(run)
+        run.up()
         settled(good.pid)
         names = [line.split()[0] for line in run_ps("-a").stdout.splitlines()]
         bad, fine = (os.readlink(f"/proc/{pid}/ns/pid") for pid in (pid_1_of(run), good.pid))
@@ -139,7 +138,7 @@ def test_the_worst_namespace_comes_first() -> None:
 
 def test_a_check_is_an_exit_status() -> None:
     with as_pid_1("sh", "-c", "sleep 1000 & echo up; wait") as run, started("sleep", "1000", mode="pid1") as good:
-        up(run)
+        run.up()
         settled(good.pid)
         done = run_ps("--check", pid_1_of(run))
         assert done.returncode == 1
@@ -164,7 +163,7 @@ def test_it_reads_and_touches_nothing(tmp_path: Path) -> None:
 def test_what_comes_and_goes_meanwhile_is_left_out(rounds: Rounds) -> None:
     script = "echo up; while :; do (sleep 0.001 & sleep 0.001 & wait); done"
     with started("sh", "-c", script, mode="pid1") as run:
-        up(run)
+        run.up()
         for _ in range(rounds(3, 30)):
             assert [process["pids"][-1] for process in look(run.pid)["processes"]][:2] == [1, 2]
 
@@ -208,7 +207,7 @@ def test_nobody_can_speak_to_the_terminal_by_a_name() -> None:
     with started(
         BASE_PYTHON, "-ISc", "import time; print('up', flush=True); time.sleep(1000)", "\x1b[2J\nx", mode="pid1"
     ) as run:
-        up(run)
+        run.up()
         shown = run_ps(run.pid).stdout
         assert "?[2J?x" in shown
         assert "\x1b" not in shown
@@ -218,7 +217,7 @@ def test_nobody_can_speak_to_the_terminal_by_a_name() -> None:
 def test_on_a_terminal_the_lines_fit_and_have_colour_and_in_a_pipe_they_are_whole() -> None:
     long = "x" * 500
     with as_pid_1("sh", "-c", f"sleep 1000 & echo up; wait; : {long}") as run:
-        up(run)
+        run.up()
         pid = pid_1_of(run)
         assert long in run_ps(pid).stdout
         assert "\x1b" not in run_ps(pid).stdout
@@ -251,7 +250,7 @@ def test_an_empty_proc_is_one_line() -> None:
 
 def test_it_can_watch() -> None:
     with started("sh", "-c", "echo up; read -r _; sleep 1001", mode="pid1", stdin=-1) as run:
-        up(run)
+        run.up()
         words = [PS, "--watch", "0.1", str(run.main_child())]
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as watching:
             assert watching.stdout is not None

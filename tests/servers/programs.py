@@ -5,7 +5,8 @@ a container. Everything that a program names is in its working directory.
 """
 
 from tests.harness import PYTHON, wait_until
-from tests.servers.servers import SAVING, WORK, Celery, Gunicorn, Request, Server
+from tests.programs import SAVER
+from tests.servers.servers import SAVING, WORK, Careful, Celery, Gunicorn, Request, Server
 
 LAUNCH = "import pyinit\npyinit.launch()\n"
 ORPHANS = 200
@@ -17,31 +18,13 @@ class Program(Server):
     status = 0
 
 
-class Script(Program):
+class Script(Careful, Program):
     """A plain script that saves when it is told to stop."""
-
-    status = 3
 
     @property
     def words(self) -> list[str]:
-        (self.directory / "script.py").write_text(
-            f"{LAUNCH}"
-            "import signal, sys, time\n"
-            "def stop(*_):\n"
-            f"    time.sleep({SAVING})\n"
-            "    open('kept', 'w').close()\n"
-            f"    sys.exit({self.status})\n"
-            "signal.signal(signal.SIGTERM, stop)\n"
-            "open('ready', 'w').close()\n"
-            "while True: time.sleep(0.05)\n"
-        )
-        return [PYTHON, "script.py"]
-
-    def begin(self) -> None:
-        wait_until((self.directory / "ready").exists, "it")
-
-    def kept(self) -> bool:
-        return (self.directory / "kept").exists()
+        (self.directory / "script.py").write_text(LAUNCH + SAVER)
+        return [PYTHON, "script.py", "saved", str(SAVING), "handles"]
 
 
 class ConfiguredGunicorn(Gunicorn, Program):

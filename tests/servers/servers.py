@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.harness import PYTHON, need, wait_until
-from tests.programs import build_directory, compiled
+from tests.programs import build_directory, saver
 
 SAVING = 0.2  # seconds that the first three need for saving
 WORK = 1.0  # seconds that a request or a task takes
@@ -52,40 +52,23 @@ class Server(ABC):
 class Careful(Server):
     """Saves on the first SIGTERM and dies of a second, as Go's signal.NotifyContext followed by stop() does."""
 
-    needs: tuple[str, ...] = ("gcc",)
+    way = "dies"
 
     @property
     def words(self) -> list[str]:
-        return [compiled("careful"), str(self.directory / "saved"), str(int(SAVING * 1000))]
+        return saver(self.directory / "saved", SAVING, self.way)
 
     def begin(self) -> None:
-        """It blocks SIGTERM before it says that it is up: the test has read that, or sees it here."""
-        wait_until(lambda: (self.directory / "out").exists() and "up" in (self.directory / "out").read_text(), "it")
+        wait_until((self.directory / "saved.up").exists, "it")
 
     def kept(self) -> bool:
         return (self.directory / "saved").exists()
 
 
 class Python(Careful):
-    """The same in Python: a handler that restores SIG_DFL."""
+    """The same with a handler that restores SIG_DFL."""
 
-    needs = ()
-
-    @property
-    def words(self) -> list[str]:
-        script = self.directory / "server.py"
-        script.write_text(
-            "import signal, sys, time\n"
-            "def told(*_):\n"
-            "    signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
-            f"    time.sleep({SAVING})\n"
-            f"    open({str(self.directory / 'saved')!r}, 'w').write('saved')\n"
-            "    sys.exit()\n"
-            "signal.signal(signal.SIGTERM, told)\n"
-            "print('up', flush=True)\n"
-            "while True: time.sleep(0.05)\n"
-        )
-        return [PYTHON, "-IS", str(script)]
+    way = "handles"
 
 
 class Node(Careful):
@@ -99,7 +82,7 @@ class Node(Careful):
         save = f"require('fs').writeFileSync({json.dumps(str(self.directory / 'saved'))}, 'saved'); process.exit()"
         script.write_text(
             f"process.once('SIGTERM', () => setTimeout(() => {{ {save} }}, {SAVING * 1000}))\n"
-            "console.log('up')\n"
+            f"require('fs').writeFileSync({json.dumps(str(self.directory / 'saved.up'))}, '')\n"
             "setInterval(() => {}, 1000)\n"
         )
         return ["node", str(script)]
@@ -272,14 +255,10 @@ class Postgres(Server):
             stderr=subprocess.STDOUT,
             text=True,
         )
-        self.ask("BEGIN; CREATE TABLE kept (x int); SELECT 1;")
-        assert self.session.stdout is not None
-        assert wait_until(self.session.stdout.readline) == "1\n"
-
-    def ask(self, line: str) -> None:
-        assert self.session.stdin is not None
-        self.session.stdin.write(f"{line}\n")
-        self.session.stdin.flush()
+        assert self.session.stdin
+        assert self.session.stdout
+        print("BEGIN; CREATE TABLE kept (x int); SELECT 1;", file=self.session.stdin, flush=True)
+        assert self.session.stdout.readline() == "1\n"
 
     def stopping(self) -> None:
         """Commit, and end the session."""

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from tests.harness import PYINIT, Mode, Started, all_pids, started, wait_until
 from tests.servers.servers import Server
-from tests.stopping import Place
 
 SHELLS = {"dash": ["dash", "-c"], "bash": ["bash", "-c"], "busybox": ["busybox", "sh", "-c"]}
 FORMS = ("{}", "{}; true", "cd . && {}", "{} & wait", "{} | cat", "({}; true); true")
@@ -45,7 +44,7 @@ class Outcome(NamedTuple):
     printed: str
 
 
-def behind_pyinit(place: Place, *options: str, shell: str = "", form: str = "{}") -> Way:
+def behind_pyinit(place: Mode, *options: str, shell: str = "", form: str = "{}") -> Way:
     """The way behind pyinit in one of its places."""
     launcher = ["--pid-namespace"] if place == "launcher" else []
     return Way((str(PYINIT), *launcher, *options, "--"), "pid1" if place == "pid1" else "subreaper", shell, form)

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from tests.harness import need, need_root, wait_until
+from tests.harness import MODES, Mode, need, need_root, wait_until
 from tests.servers.servers import (
     Careful,
     Celery,
@@ -22,7 +22,6 @@ from tests.servers.servers import (
     Server,
 )
 from tests.servers.stop import FORMS, PIPELINES, SHELLS, behind_pyinit, running, stops
-from tests.stopping import PLACES, Place
 
 ONE_FORM = ("{}; true",)
 
@@ -38,9 +37,9 @@ def all_kept(
 ) -> None:
     """Stop one in the exec form, and in each of the forms behind each shell, in all places: none loses anything."""
     need(*kind.needs)
-    ways = [behind_pyinit(place, *options) for place in PLACES]
+    ways = [behind_pyinit(place, *options) for place in MODES]
     ways += [
-        behind_pyinit(place, *options, shell=shell, form=form) for place in PLACES for shell in SHELLS for form in forms
+        behind_pyinit(place, *options, shell=shell, form=form) for place in MODES for shell in SHELLS for form in forms
     ]
     outcomes = stops(kind, ways * times, signum)
     lost = Counter(way for way, outcome in zip(ways * times, outcomes, strict=True) if not outcome.kept)
@@ -63,7 +62,7 @@ def test_what_a_server_saves_is_saved(kind: type[Server]) -> None:
 @pytest.mark.parametrize("form", PIPELINES)
 def test_what_a_server_prints_as_it_ends_is_read(form: str) -> None:
     need(*Careful.needs)
-    ways = [behind_pyinit(place, shell="bash", form=form) for place in PLACES] * 7
+    ways = [behind_pyinit(place, shell="bash", form=form) for place in MODES] * 7
     outcomes = stops(Careful, ways)
     assert [(outcome.kept, outcome.printed) for outcome in outcomes] == [(True, "up\nthe last line\n")] * len(ways)
 
@@ -73,8 +72,8 @@ def test_gunicorn_answers_the_request_in_flight() -> None:
 
 
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR2", "SIGTTIN", "SIGTTOU"])
-@pytest.mark.parametrize("place", PLACES)
-def test_gunicorn_manages_its_workers_alone(place: Place, name: str) -> None:
+@pytest.mark.parametrize("place", MODES)
+def test_gunicorn_manages_its_workers_alone(place: Mode, name: str) -> None:
     """It reloads, starts a new master, has one worker more, or one less; the request in flight is answered."""
     with running(Gunicorn, behind_pyinit(place, shell="dash", form="exec {}")) as (run, server):
         assert isinstance(server, Gunicorn)
@@ -99,13 +98,13 @@ def test_nginx_finishes_the_download() -> None:
 
 def test_nginx_finishes_the_download_where_sigterm_becomes_sigquit() -> None:
     need(*Nginx.needs)
-    ways = [behind_pyinit(place, "-r", "TERM:QUIT", shell="dash", form="{}; true") for place in PLACES]
+    ways = [behind_pyinit(place, "-r", "TERM:QUIT", shell="dash", form="{}; true") for place in MODES]
     outcomes = stops(Nginx, ways)
-    assert [(outcome.kept, outcome.status) for outcome in outcomes] == [(True, 128 + signal.SIGQUIT)] * len(PLACES)
+    assert [(outcome.kept, outcome.status) for outcome in outcomes] == [(True, 128 + signal.SIGQUIT)] * len(MODES)
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_nginx_reloads_and_finishes_the_download(place: Place) -> None:
+@pytest.mark.parametrize("place", MODES)
+def test_nginx_reloads_and_finishes_the_download(place: Mode) -> None:
     need(*Nginx.needs)
     with running(Nginx, behind_pyinit(place)) as (run, server):
         run.send(signal.SIGHUP)
@@ -119,8 +118,8 @@ def test_postgresql_waits_for_its_sessions_when_it_is_told_to_be_smart() -> None
     all_kept(Postgres, forms=ONE_FORM)
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_postgresql_ends_its_sessions_and_is_clean_when_it_is_told_to_be_fast(place: Place) -> None:
+@pytest.mark.parametrize("place", MODES)
+def test_postgresql_ends_its_sessions_and_is_clean_when_it_is_told_to_be_fast(place: Mode) -> None:
     need(*Postgres.needs)
     with running(Postgres, behind_pyinit(place)) as (run, server):
         assert isinstance(server, Postgres)

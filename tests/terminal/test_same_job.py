@@ -20,6 +20,7 @@ from tests.harness import (
     status_of,
     wait_until,
 )
+from tests.programs import recorder
 from tests.shell import (
     CTRL_C,
     CTRL_D,
@@ -29,7 +30,6 @@ from tests.shell import (
     Shell,
     Terminal,
     command_of,
-    reporter,
     reporting_job,
     shell,
     signals_until_the_barrier,
@@ -279,12 +279,12 @@ def test_a_script_that_kills_its_group_when_told_ends_once(bash: Shell, option: 
 
 
 def test_kill_0_reaches_the_command_once(bash: Shell) -> None:
-    words = " ".join(f"'{word}'" for word in reporter())
+    words = " ".join(f"'{word}'" for word in recorder())
     bash.enter(f"pyinit sh -c 'trap : USR1; echo go; read go; kill -s USR1 0; exec \"$@\"' sh {words}")
     bash.see("go\r\n")
     running = bash.pyinit()
     bash.enter("")
-    bash.see("reporting\r\n")
+    bash.see("up\r\n")
     assert signals_until_the_barrier(bash, running) == []
     os.kill(running, signal.SIGTERM)
     bash.prompt()

@@ -9,11 +9,11 @@ import signal
 import pytest
 
 from tests.harness import PYINIT, Mode, need, started, state_of, status_of, wait_until
+from tests.programs import recorder
 from tests.shell import (
     CONTAINER,
     SHELLS,
     job_is_known,
-    reporter,
     reporting_job,
     shell,
     signals_until_the_barrier,
@@ -30,8 +30,8 @@ SUSPENDING = ["SIGTSTP", "SIGTTIN", "SIGTTOU"]
 def test_without_a_terminal_they_are_forwarded_and_pyinit_goes_on(name: str, where: str) -> None:
     mode: Mode = "pid1" if where == "PID 1" else "subreaper"
     script = {"an orphaned group": '"$@" & sleep 0', "a job": 'set -m; "$@" & wait'}.get(where, 'exec "$@"')
-    with started(*reporter(), init=["bash", "-c", script, "bash", str(PYINIT)], mode=mode) as run:
-        assert run.line() == b"reporting\n"
+    with started(*recorder(), init=["bash", "-c", script, "bash", str(PYINIT)], mode=mode) as run:
+        run.up()
         pyinit = run.pid
         if where == "an orphaned group":
             run.wait()  # from here on pyinit has nobody in its session
@@ -41,7 +41,7 @@ def test_without_a_terminal_they_are_forwarded_and_pyinit_goes_on(name: str, whe
             os.kill(pyinit, getattr(signal, name))
             assert run.line() == f"got {name}\n".encode()
             os.kill(pyinit, signal.SIGRTMIN)
-            assert run.line() == b"got the barrier\n"  # it forwards, and so it is not stopped
+            assert run.line() == b"got SIGRTMIN\n"  # it forwards, and so it is not stopped
         os.kill(pyinit, signal.SIGTERM)
         wait_until(lambda: not run.alive(), "the end")
 
@@ -49,8 +49,8 @@ def test_without_a_terminal_they_are_forwarded_and_pyinit_goes_on(name: str, whe
 @pytest.mark.parametrize("leader", [[str(PYINIT)], [*CONTAINER, str(PYINIT)]], ids=["subreaper", "pid1"])
 @pytest.mark.parametrize("name", SUSPENDING)
 def test_a_session_leader_on_a_terminal_forwards_it_only(leader: list[str], name: str) -> None:
-    with terminal(*leader, *reporter()) as run:
-        run.see("reporting\r\n")
+    with terminal(*leader, *recorder()) as run:
+        run.see("up\r\n")
         pyinit = os.getsid(run.foreground())
         os.kill(pyinit, getattr(signal, name))
         assert signals_until_the_barrier(run, pyinit) == [name]

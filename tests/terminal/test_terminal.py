@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import PYINIT, children_of, need, need_root, state_of, status_of, wait_until
+from tests.programs import recorder
 from tests.shell import (
     CTRL_BACKSLASH,
     CTRL_C,
@@ -18,7 +19,6 @@ from tests.shell import (
     CTRL_Z,
     SHELLS,
     Terminal,
-    reporter,
     reporting_job,
     shell,
     signals_until_the_barrier,
@@ -31,8 +31,8 @@ pytestmark = pytest.mark.itself
 @pytest.fixture
 def reporting(leader: list[str]) -> Iterator[tuple[Terminal, int]]:
     """A terminal with a session leader pyinit that runs a reporter; and pyinit's PID."""
-    with terminal(*leader, *reporter()) as run:
-        run.see("reporting\r\n")
+    with terminal(*leader, *recorder()) as run:
+        run.see("up\r\n")
         yield run, os.getsid(run.foreground())
 
 
