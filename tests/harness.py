@@ -14,7 +14,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Literal, NoReturn, TypeVar, cast, get_args
 
@@ -63,21 +63,47 @@ def need(*programs: str) -> None:
             missing(f"needs {program}")
 
 
-def wait_until(condition: Callable[[], Value], what: str = "", deadline: float = DEADLINE) -> Value:
+def wait_until(
+    condition: Callable[[], Value],
+    what: str | Callable[[], str] = "",
+    deadline: float = DEADLINE,
+    pause: float = 0.005,
+) -> Value:
     """Wait until `condition` returns something true, and return that."""
     end = time.monotonic() + deadline
     while not (value := condition()):
-        assert time.monotonic() < end, f"waited {deadline} s in vain for {what or condition}"
-        time.sleep(0.005)
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {deadline} s in vain for {what() if callable(what) else what or condition}")
+        time.sleep(pause)
     return value
+
+
+def proc(pid: int | str, name: str) -> bytes:
+    """A file of /proc/PID; see proc(5). Nothing where the process has gone, or may not be looked at."""
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
+
+
+def link(pid: int | str, name: str) -> str:
+    """Where a link in /proc/PID leads to, such as cwd; "" where the process has gone."""
+    try:
+        return os.readlink(f"/proc/{pid}/{name}")
+    except OSError:
+        return ""
+
+
+def files_of(pid: int) -> dict[int, str]:
+    """The open files of a process, by their descriptors."""
+    with suppress(FileNotFoundError):
+        return {int(fd): link(pid, f"fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+    return {}
 
 
 def status_of(pid: int) -> dict[str, str]:
     """The fields of /proc/PID/status; none where the process has gone."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return {}
+    lines = proc(pid, "status").decode(errors="replace").splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
@@ -86,33 +112,69 @@ def state_of(pid: int) -> str:
     return status_of(pid).get("State", "")[:1]
 
 
+def name_of(pid: int) -> str:
+    """What a process is called in ps; "" where it has gone."""
+    return status_of(pid).get("Name", "")
+
+
+def children_of(pid: int) -> list[int]:
+    """The children of a process, zombies included."""
+    return [other for other in all_pids() if status_of(other).get("PPid") == str(pid)]
+
+
+def descendants_of(pid: int) -> list[int]:
+    """All processes below a process, zombies included, parents first."""
+    found = children_of(pid)
+    for ancestor in found:  # grows while it is walked
+        found += children_of(ancestor)
+    return found
+
+
+def all_pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def has_taken_all(pid: int) -> bool:
+    """Whether no signal waits to be taken by a process."""
+    return int(status_of(pid).get("ShdPnd", "1"), 16) == 0
+
+
+def call_of(pid: int) -> list[str]:
+    """The system call that a process is in, with its arguments; see proc_pid_syscall(5)."""
+    return proc(pid, "syscall").decode().split()
+
+
+def waits_for_ever(pid: int) -> bool:
+    """Whether it is in rt_sigtimedwait(2) without a timeout."""
+    return call_of(pid)[3:4] == ["0x0"]
+
+
+def waits_for_a_signal(pid: int) -> bool:
+    """Whether it is in rt_sigtimedwait(2)."""
+    return b"sigtimedwait" in proc(pid, "wchan")
+
+
+def rests(pid: int) -> bool:
+    """Whether it waits without end, and has the name that it takes when it has let go of everything."""
+    return waits_for_ever(pid) and name_of(pid) == "pyinit"
+
+
 def settled(pid: int) -> None:
     """Wait until pyinit rests: it has let go of what it inherited, loaded what it may need, and waits without end."""
     wait_until(lambda: rests(pid), "rest")
 
 
-def rests(pid: int) -> bool:
-    """Whether it waits without end, and has the name that it takes when it has let go of everything."""
-    return waits_for_ever(pid) and status_of(pid).get("Name") == "pyinit"
-
-
-def waits_for_ever(pid: int) -> bool:
-    """Whether it is in rt_sigtimedwait(2) without a timeout."""
-    try:
-        return Path(f"/proc/{pid}/syscall").read_text().split()[3:4] == ["0x0"]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def is_adviser(pid: int) -> bool:
     """Whether it is the adviser of its parent, or is about to be: a copy of the C program until its exec."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
-        if is_pid_one(pid):
-            return False
-        return b"--told=" in words or words == Path(f"/proc/{status_of(pid)['PPid']}/cmdline").read_bytes() != b""
-    except (OSError, KeyError):
-        return False
+    words = proc(pid, "cmdline")
+    parent = status_of(pid).get("PPid", "0")
+    return not is_pid_one(pid) and (b"--told=" in words or words == proc(parent, "cmdline") != b"")
+
+
+def has_acted(pyinit: int) -> bool:
+    """Whether a pyinit, and then its adviser if it has one, has taken every signal, and waits for the next."""
+    both = (pyinit, *filter(is_adviser, children_of(pyinit)))
+    return all(has_taken_all(pid) and waits_for_a_signal(pid) for pid in both)
 
 
 def is_pid_one(pid: int) -> bool:
@@ -125,23 +187,11 @@ def pid_one_below(launcher: int) -> int:
     return wait_until(lambda: list(filter(is_pid_one, children_of(launcher))), "PID 1 of the namespace")[0]
 
 
-def has_taken_all(pid: int) -> bool:
-    """Whether pyinit, or the adviser that it has in a drain, has taken every signal and waits for the next."""
-    taker = next(filter(is_adviser, children_of(pid)), pid)
-    try:
-        waits = b"sigtimedwait" in Path(f"/proc/{taker}/wchan").read_bytes()
-        return waits and int(status_of(taker)["ShdPnd"], 16) == 0
-    except (KeyError, OSError):
-        return False
-
-
-def children_of(pid: int) -> list[int]:
-    """The children of a process, zombies included."""
-    return [other for other in all_pids() if status_of(other).get("PPid") == str(pid)]
-
-
-def all_pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+def command_below(pyinit: int) -> int:
+    """The command of a pyinit; 0: its exec has not happened yet."""
+    before = proc(pyinit, "cmdline")  # that of its copies too, until their exec
+    commands = (pid for pid in children_of(pyinit) if not is_pid_one(pid) and proc(pid, "cmdline") not in (before, b""))
+    return next(commands, 0)
 
 
 def open_to_all(path: Path) -> None:
@@ -185,16 +235,14 @@ class Family:
         return not left
 
     def _descends(self, pid: int) -> bool:
-        try:
-            environment = Path(f"/proc/{pid}/environ").read_bytes()
-        except OSError:
+        environment = proc(pid, "environ")
+        if environment and self.marker.encode() not in environment:
             return False
         status = status_of(pid)
         if not status or status["State"][0] in "ZX":
             return False
-        if not environment:  # it is in the middle of execve(2), or a thread of the kernel's
-            return status["PPid"] != "0" and self._descends(int(status["PPid"]))
-        return self.marker.encode() in environment
+        # Without one it is in the middle of execve(2), or a thread of the kernel's.
+        return bool(environment) or (status["PPid"] != "0" and self._descends(int(status["PPid"])))
 
 
 class Started(Family):
@@ -250,6 +298,10 @@ class Started(Family):
         assert said == "got"
         return int(name) if name.isdigit() else int(getattr(signal, name))
 
+    def command(self) -> int:
+        """The PID of the command, as this process sees it, once its exec has happened."""
+        return wait_until(lambda: command_below(self.pid), "the command")
+
     def main_child(self) -> int:
         """The PID of the command, as this process sees it."""
         return wait_until(lambda: children_of(self.pid), "the main child")[0]
@@ -289,8 +341,9 @@ def started(
     run = Started(process, marker, status)
     try:
         if mode == "pid1":
-            found = wait_until(lambda: children_of(process.pid) or process.poll() is not None, "unshare's child")
-            run.pid = found[0] if isinstance(found, list) else 0
+            children = f"task/{process.pid}/children"
+            found = wait_until(lambda: proc(process.pid, children) or process.poll() is not None, "unshare's child")
+            run.pid = int(found) if isinstance(found, bytes) else 0
         yield run
     finally:
         run.kill()

@@ -1,4 +1,4 @@
-"""What the tests of --pid-namespace share: starting the launcher, and looking at namespaces from outside."""
+"""Copies of the pyinit under test: for another user, in a namespace of its own, and with something missing."""
 
 import functools
 import os
@@ -18,15 +18,9 @@ from tests.harness import (
     IN_C,
     PYINIT,
     SCRIPT,
-    Started,
-    all_pids,
-    children_of,
-    is_pid_one,
     missing,
     need,
     started,
-    status_of,
-    wait_until,
 )
 from tests.programs import build_directory
 
@@ -39,40 +33,6 @@ def run(script: str, *, init: list[str] | None = None, **popen: Any) -> tuple[in
     with started("sh", "-c", script, init=init or LAUNCHER, stderr=subprocess.STDOUT, **popen) as process:
         output = process.output()
         return process.wait(), output
-
-
-def command_of(run: Started) -> int:
-    """The command's PID as this process sees it, once its exec has happened."""
-    return wait_until(lambda: command_below(run.pid), "the command")
-
-
-def command_below(launcher: int) -> int:
-    """The command of a launcher as this process sees it; 0: its exec has not happened yet."""
-    before = _words_of(launcher)  # those of its copies too, until their exec
-    for pid in children_of(launcher):
-        if not is_pid_one(pid) and _words_of(pid) not in (before, b""):
-            return pid
-    return 0
-
-
-def _words_of(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
-def namespace_of(pid: int | str, name: str = "pid") -> str:
-    """Which namespace a process is in, as `pid:[4026531836]`; "" where it has gone."""
-    try:
-        return os.readlink(f"/proc/{pid}/ns/{name}")
-    except OSError:
-        return ""
-
-
-def in_namespace(namespace: str) -> list[int]:
-    """The processes in a PID namespace, zombies not counted."""
-    return [pid for pid in all_pids() if namespace_of(pid) == namespace and status_of(pid).get("State", "Z")[0] != "Z"]
 
 
 class User(NamedTuple):

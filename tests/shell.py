@@ -9,9 +9,8 @@ import shutil
 import signal
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeVar
 
 import pexpect
 
@@ -22,10 +21,10 @@ from tests.harness import (
     Family,
     children_of,
     is_pid_one,
+    name_of,
     need,
     settled,
     state_of,
-    status_of,
     wait_until,
 )
 from tests.programs import recorder
@@ -96,7 +95,7 @@ class Terminal(Family):
 
     def named(self, name: str) -> list[int]:
         """Those called `name` in ps."""
-        return [pid for pid in self.alive() if status_of(pid).get("Name") == name]
+        return [pid for pid in self.alive() if name_of(pid) == name]
 
     def the(self, name: str) -> int:
         """The PID of the only one called `name`, as soon as there is one."""
@@ -114,6 +113,9 @@ class Terminal(Family):
     def pyinit(self, parent: int | None = None) -> int:
         """The PID of the pyinit that is a child of `parent`, by default of the terminal's program; its command runs."""
         return wait_until(lambda: [pid for pid in children_of(parent or self.pid) if command_of(pid)], "a pyinit")[0]
+
+
+Kind = TypeVar("Kind", bound=Terminal)
 
 
 class Shell(Terminal):
@@ -162,17 +164,15 @@ class Shell(Terminal):
         assert self.alive() == []
 
 
-@contextmanager
-def terminal(*words: str | os.PathLike[str], env: dict[str, str] | None = None) -> Iterator[Terminal]:
+def terminal(*words: str | os.PathLike[str], env: dict[str, str] | None = None) -> AbstractContextManager[Terminal]:
     """Run the words on a pty, as the leader of its session. In the end every process of it is killed."""
-    yield from _spawned(Terminal, words, env)
+    return spawned(Terminal, words, env)
 
 
 @contextmanager
 def shell(*words: str, env: dict[str, str] | None = None) -> Iterator[Shell]:
     """An interactive shell on a pty; `words` are its words, such as SHELLS["bash"], perhaps with others before them."""
-    for run in _spawned(Shell, words, env):
-        assert isinstance(run, Shell)
+    with spawned(Shell, words, env) as run:
         before = run.prompt()
         assert "process group" not in before, before
         assert "job control" not in before, before
@@ -197,27 +197,18 @@ def reporting_job(front: str) -> Iterator[tuple[Shell, int]]:
 
 def job_is_known(pyinit: int) -> None:
     """Wait until a pyinit, and with -n PID 1, knows that the command runs; before, it stops by itself."""
-    for pid in (pyinit, *(child for child in children_of(pyinit) if status_of(child).get("Name") == "pyinit")):
+    for pid in (pyinit, *(child for child in children_of(pyinit) if name_of(child) == "pyinit")):
         settled(pid)
 
 
-def _spawned(
-    kind: type[Terminal], words: tuple[str | os.PathLike[str], ...], env: dict[str, str] | None
-) -> Iterator[Terminal]:
+@contextmanager
+def spawned(kind: type[Kind], words: tuple[str | os.PathLike[str], ...], env: dict[str, str] | None) -> Iterator[Kind]:
     marker = f"PYINIT_TEST={uuid.uuid4().hex}"
     name, _, value = marker.partition("=")
     search = f"{PYINIT.parent}:{os.environ['PATH']}"
-    environment = {
-        **os.environ,
-        "PATH": search,
-        "PS1": PROMPT,
-        "TERM": "dumb",
-        "LC_ALL": "C",
-        **(env or {}),
-        name: value,
-    }
-    for unwanted in ("ENV", "BASH_ENV", "PROMPT_COMMAND", "HISTFILE", "INPUTRC"):
-        environment.pop(unwanted, None)
+    unwanted = ("ENV", "BASH_ENV", "PROMPT_COMMAND", "HISTFILE", "INPUTRC")
+    environment = {name: value for name, value in os.environ.items() if name not in unwanted}
+    environment |= {"PATH": search, "PS1": PROMPT, "TERM": "dumb", "LC_ALL": "C", **(env or {}), name: value}
     program, *rest = [os.fspath(word) for word in words]
     spawn: pexpect.spawn[str] = pexpect.spawn(
         shutil.which(program, path=search) or program,
@@ -244,21 +235,13 @@ def _spawned(
 def command_of(pyinit: int) -> int:
     """The PID of what a pyinit runs; 0: not yet, or it is no pyinit."""
     pid = pyinit
-    while status_of(pid).get("Name") == "pyinit":
+    while name_of(pid) == "pyinit":
         children = [child for child in children_of(pid) if not is_pid_one(child)]
         if not children:
             return 0
         pid = children[0]
     # Looked at last: when the command of a program that launches itself begins, pyinit is an interpreter that starts.
-    return pid if pid != pyinit and status_of(pyinit).get("Name") == "pyinit" else 0
-
-
-def words_of(pid: int) -> bytes:
-    """The command line of a process; nothing where it has gone."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
+    return pid if pid != pyinit and name_of(pyinit) == "pyinit" else 0
 
 
 def signals_until_the_barrier(run: Terminal, pyinit: int) -> list[str]:

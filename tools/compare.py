@@ -13,7 +13,16 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from tests.harness import PYINIT, Started, children_of, started, state_of, status_of, wait_until
+from tests.harness import (
+    PYINIT,
+    Started,
+    descendants_of,
+    name_of,
+    started,
+    state_of,
+    status_of,
+    wait_until,
+)
 from tests.shell import SHELLS, shell
 
 PATIENCE = 1.0  # seconds after which a signal that did nothing is said to be ignored
@@ -143,10 +152,7 @@ def zombies(words: list[str]) -> str:
 
 def dead_below(pid: int) -> list[int]:
     """The zombies below a process."""
-    below = [pid]
-    for other in below:
-        below += children_of(other)
-    return [other for other in below if state_of(other) == "Z"]
+    return [other for other in descendants_of(pid) if state_of(other) == "Z"]
 
 
 def orphans(words: list[str]) -> str:
@@ -209,7 +215,7 @@ def who_is_pid_1(words: list[str]) -> str:
         run.line()
         for pid in run.alive():
             if status_of(pid).get("NSpid", "").split()[1:] == ["1"]:
-                return "the command" if status_of(pid)["Name"] == "sh" else status_of(pid)["Name"]
+                return "the command" if name_of(pid) == "sh" else name_of(pid)
         return "?"
 
 

@@ -14,6 +14,7 @@ from tests.harness import (
     PYINIT,
     UNSHARE,
     children_of,
+    name_of,
     pid_one_below,
     started,
     state_of,
@@ -60,7 +61,7 @@ def zombies(init: list[str]) -> str:
 
 def is_command(pid: int) -> bool:
     """Whether it is what LEAVE_ORPHANS becomes in the end."""
-    return status_of(pid).get("Name") == "sleep"
+    return name_of(pid) == "sleep"
 
 
 def stop(init: list[str]) -> str:

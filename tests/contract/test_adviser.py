@@ -19,9 +19,9 @@ from tests.harness import (
     Mode,
     Started,
     children_of,
-    is_adviser,
     missing,
     need_root,
+    proc,
     started,
     state_of,
     status_of,
@@ -29,7 +29,6 @@ from tests.harness import (
     waits_for_ever,
 )
 from tests.pid_namespace import copy_installation, in_mount_namespace
-from tests.shell import words_of
 
 # One leftover saves for a while at SIGTERM, in a session of its own. The other has to be killed.
 HEEDS = "setsid sh -c \"trap 'sleep 0.2; echo saved; exit' TERM; echo up; while :; do sleep 0.02; done\" &"
@@ -42,7 +41,7 @@ def adviser_of(run: Started) -> int:
     """The PID of the adviser, when its exec has happened."""
 
     def found() -> list[int]:
-        return [pid for pid in children_of(run.pid) if is_adviser(pid) and b"--told=" in words_of(pid)]
+        return [pid for pid in children_of(run.pid) if b"--told=" in proc(pid, "cmdline")]
 
     return wait_until(found, "the adviser")[0]
 
@@ -136,7 +135,7 @@ def test_an_adviser_that_is_killed_in_a_drain_is_done_without(mode: Mode) -> Non
         run.up(2)
         run.close_stdin()
         adviser = adviser_of(run)
-        assert Path(f"/proc/{adviser}/oom_score_adj").read_text() == "1000\n"
+        assert proc(adviser, "oom_score_adj") == b"1000\n"
         os.kill(adviser, signal.SIGKILL)
         assert run.wait() == 9
         assert run.alive() == []
@@ -181,7 +180,7 @@ def test_an_upgrade_is_waited_out(mode: Mode, tmp_path: Path) -> None:
         run.up()
         (home / "lib").rename(home / "away")
         run.close_stdin()
-        assert b"cannot load its package" in run.stderr.readline()
+        assert b"cannot load its package" in run.line(run.stderr)
         (home / "away").rename(home / "lib")
         assert run.wait() == 9
         assert run.stdout.read() == b"saved\n"
@@ -266,7 +265,7 @@ def test_a_pause_without_proc_signals_nobody_else(options: list[str]) -> None:
     with started(init=init, stderr=subprocess.DEVNULL) as run:
 
         def pauses() -> list[int]:
-            return [pid for pid in run.alive() if b"\0--pause\0" in words_of(pid)]
+            return [pid for pid in run.alive() if b"\0--pause\0" in proc(pid, "cmdline")]
 
         pyinit = wait_until(pauses, "pyinit")[0]
         wait_until(lambda: waits_for_ever(pyinit), "its pause")

@@ -291,7 +291,7 @@ def test_what_sigkill_cannot_end_delays_pyinit_by_two_seconds_and_is_named(freez
         run.release()
         assert run.wait() == 7
         assert time.monotonic() - began >= 2
-        assert f"PID {pid} (sleep, state D)" in run.stderr.readline().decode()
+        assert f"PID {pid} (sleep, state D)" in run.line(run.stderr).decode()
         (freezer / "freezer.state").write_text("THAWED")
 
 

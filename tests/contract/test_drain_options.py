@@ -17,11 +17,11 @@ from tests.harness import (
     Mode,
     Started,
     children_of,
-    has_taken_all,
+    has_acted,
+    name_of,
     need,
     need_root,
     started,
-    status_of,
     wait_until,
 )
 from tests.programs import compiled, recorder
@@ -89,7 +89,7 @@ def test_the_second_stop_signal_in_a_drain_that_began_by_itself_ends_the_grace(m
     with draining("-t", "1000", "sh", "-c", STUBBORN, mode=mode) as run:
         left = run.alive()
         run.send(getattr(signal, name))
-        wait_until(lambda: has_taken_all(run.pid), "the first to be taken")
+        wait_until(lambda: has_acted(run.pid), "the first to be taken")
         assert run.alive() == left
         run.send(getattr(signal, name))
         assert run.wait() == 7
@@ -194,7 +194,7 @@ def test_verbose_tells_the_story_of_a_shutdown(mode: Mode) -> None:
         "-v", "-t", "0.3", "sh", "-c", script, mode=mode, stdin=subprocess.PIPE, stderr=subprocess.PIPE
     ) as run:
         assert run.line() == b"ready\n"
-        wait_until(lambda: [status_of(pid).get("Name") for pid in run.alive()].count("sleep") == 2, "the sleeps")
+        wait_until(lambda: [name_of(pid) for pid in run.alive()].count("sleep") == 2, "the sleeps")
         run.release()
         story = run.process.communicate(timeout=60)[1].decode()
     assert re.search(r"ended: exit 7\n", story), story

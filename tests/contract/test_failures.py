@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import BASE_PYTHON, DEADLINE, PYINIT, Mode, need_root, settled, started
+from tests.harness import BASE_PYTHON, DEADLINE, PYINIT, Mode, files_of, need_root, settled, started
 from tests.pid_namespace import copy_installation, in_mount_namespace, public_pyinit, without
 
 # What heeds SIGTERM says so, as does its child; the other has to be killed.
@@ -69,7 +69,7 @@ def test_what_may_not_be_killed_and_keeps_forking_does_not_keep_pyinit() -> None
     user = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", public_pyinit(), "-t", "0.2", "--"]
     began = time.monotonic()
     with started("sh", "-c", "exit 9", init=["sh", "-c", root, "sh", *user], stderr=subprocess.PIPE) as run:
-        said = run.stderr.readline().decode()
+        said = run.line(run.stderr).decode()
         assert run.wait() == 9
         assert time.monotonic() - began >= 2
     assert "left behind" in said
@@ -92,7 +92,7 @@ def test_a_subreaper_without_proc_ends_whom_it_knows_and_does_not_wait_for_other
         run.up()
         run.close_stdin()
         assert run.wait(DEADLINE / 2) == 9
-        assert run.stderr.readline().startswith(b"pyinit: descendants cannot be found")
+        assert run.line(run.stderr).startswith(b"pyinit: descendants cannot be found")
         (left,) = run.alive()
         os.kill(left, signal.SIGKILL)
         assert run.stderr.read() == b""
@@ -111,4 +111,4 @@ os.execv(sys.argv[1], sys.argv[1:])
         settled(run.pid)
         with (tmp_path / "lock").open("r+") as file, pytest.raises(BlockingIOError):
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        assert len(os.listdir(f"/proc/{run.pid}/fd")) == 4
+        assert len(files_of(run.pid)) == 4

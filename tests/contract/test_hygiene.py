@@ -19,9 +19,13 @@ from tests.harness import (
     UNSHARE,
     Mode,
     children_of,
+    files_of,
     fill,
+    link,
     missing,
+    name_of,
     need_root,
+    proc,
     settled,
     started,
     status_of,
@@ -36,8 +40,8 @@ SUBSETS = list(chain.from_iterable(combinations((0, 1, 2), count) for count in r
 def test_its_working_directory_is_the_root_and_its_name_pyinit(mode: Mode, tmp_path: Path) -> None:
     with started("sleep", "1000", mode=mode, cwd=tmp_path) as run:
         settled(run.pid)
-        wait_until(lambda: os.readlink(f"/proc/{run.pid}/cwd") == "/")
-        assert Path(f"/proc/{run.pid}/comm").read_text() == "pyinit\n"
+        wait_until(lambda: link(run.pid, "cwd") == "/")
+        assert name_of(run.pid) == "pyinit"
 
 
 def test_its_name_is_pyinit_however_the_script_is_started() -> None:
@@ -49,8 +53,8 @@ def test_it_keeps_no_descriptor_above_2(mode: Mode, tmp_path: Path) -> None:
     words = ["sh", "-c", 'exec 5<"$0" 6<"$0" 9>"$0/new"; exec "$@"', str(tmp_path), str(PYINIT)]
     with started("sleep", "1000", init=words, mode=mode) as run:
         settled(run.pid)
-        wait_until(lambda: set(os.listdir(f"/proc/{run.pid}/fd")) <= {"0", "1", "2"}, "the descriptors' end")
-        assert {"5", "6", "9"} <= set(os.listdir(f"/proc/{run.main_child()}/fd"))
+        wait_until(lambda: set(files_of(run.pid)) <= {0, 1, 2}, "the descriptors' end")
+        assert {5, 6, 9} <= set(files_of(run.main_child()))
 
 
 def test_a_pipe_that_pyinit_was_started_with_ends_when_the_command_closes_it(mode: Mode) -> None:
@@ -260,7 +264,9 @@ def test_without_python_prctl_a_subreaper_adopts_by_ctypes(without_python_prctl:
         orphan = int(run.line())
         assert run.line() == b"done\n"
         wait_until(lambda: status_of(orphan).get("PPid") == str(run.pid), "the orphan to be adopted")
-        assert "/_prctl" not in Path(f"/proc/{run.pid}/maps").read_text()
+        maps = proc(run.pid, "maps")
+        assert maps
+        assert b"/_prctl" not in maps
         run.close_stdin()
         run.wait()
         assert run.stderr.read() == b""
@@ -284,7 +290,7 @@ def test_with_neither_python_prctl_nor_ctypes_a_subreaper_warns_once_and_goes_on
     assert len(said) == 1
     assert "orphans will not be adopted" in said[0]
     with started("true", init=in_mount_namespace(hide, *without_python_prctl, "-n", "--"), stderr=-1) as run:
-        assert run.stderr.readline().startswith(b"pyinit: --pid-namespace needs ctypes")
+        assert run.line(run.stderr).startswith(b"pyinit: --pid-namespace needs ctypes")
         assert run.wait() == 125
     with started("true", init=hidden, stderr=-1, mode="pid1") as run:
         assert run.stderr.read() == b""

@@ -4,11 +4,22 @@ import os
 import re
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from tests.harness import PYINIT, Mode, children_of, fill, need, started, state_of, status_of, wait_until
+from tests.harness import (
+    PYINIT,
+    Mode,
+    call_of,
+    children_of,
+    fill,
+    name_of,
+    need,
+    started,
+    state_of,
+    status_of,
+    wait_until,
+)
 
 Capture = pytest.CaptureFixture[str]
 
@@ -45,8 +56,8 @@ def test_help_into_a_pipe_that_closes_early_does_not_hang() -> None:
 
 
 def waits_for_stdout(pid: int) -> bool:
-    """Whether a process sleeps in a system call on descriptor 1; see proc_pid_syscall(5)."""
-    return Path(f"/proc/{pid}/syscall").read_text().split()[1:2] == ["0x1"]
+    """Whether a process sleeps in a system call on descriptor 1."""
+    return call_of(pid)[1:2] == ["0x1"]
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
@@ -119,7 +130,7 @@ def test_pyinit_dies_with_its_parent_where_that_signal_is_sigkill() -> None:
     with started("sleep", "1000", init=parent_and_pyinit("-p", "KILL")) as run:
         pid = int(run.line())
         wait_until(lambda: children_of(pid))
-        wait_until(lambda: status_of(pid).get("Name") == "pyinit")
+        wait_until(lambda: name_of(pid) == "pyinit")
         run.send(signal.SIGKILL)
         wait_until(lambda: state_of(pid) in ("", "Z"), "pyinit's end")
 
@@ -142,7 +153,7 @@ def test_pyinit_options_are_read_before_those_of_the_command_line(capfd: Capture
     with started("sh", "-c", "exit 3", env=environment) as run:
         assert run.wait() == 0
     with started("-r", "TERM:HUP", "sleep", "1000", env=environment) as run:
-        wait_until(lambda: status_of(run.main_child()).get("Name") == "sleep")
+        wait_until(lambda: name_of(run.main_child()) == "sleep")
         run.send(signal.SIGTERM)
         assert run.wait() == 128 + signal.SIGHUP
     with started("sh", "-c", "exit 4", env=with_variable("PYINIT_OPTIONS", "")) as run:

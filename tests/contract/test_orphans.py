@@ -3,11 +3,10 @@
 import os
 import re
 import signal
-from pathlib import Path
 
 import pytest
 
-from tests.harness import PYINIT, Mode, Rounds, Started, children_of, started, state_of, wait_until
+from tests.harness import PYINIT, Mode, Rounds, Started, children_of, proc, started, state_of, wait_until
 from tests.programs import compiled
 
 pytestmark = pytest.mark.itself
@@ -22,7 +21,7 @@ def alone(run: Started) -> bool:
 
 def memory(pid: int) -> int:
     """What a process has for itself alone, in kB."""
-    found = PRIVATE_DIRTY.search(Path(f"/proc/{pid}/smaps_rollup").read_text())
+    found = PRIVATE_DIRTY.search(proc(pid, "smaps_rollup").decode())
     assert found
     return int(found[1])
 
@@ -87,11 +86,4 @@ def test_children_that_pyinit_was_started_with_are_reaped_too(mode: Mode) -> Non
     """`sleep 1 & exec pyinit …` in an entrypoint script: its children become pyinit's by the exec."""
     init = ["sh", "-c", 'sleep 0.05 & exec "$@"', "sh", str(PYINIT), "--"]
     with started("sleep", "1000", init=init, mode=mode) as run:
-        wait_until(lambda: [b"1000" in _cmdline(pid) for pid in children_of(run.pid)] == [True])
-
-
-def _cmdline(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
+        wait_until(lambda: [b"1000" in proc(pid, "cmdline") for pid in children_of(run.pid)] == [True])

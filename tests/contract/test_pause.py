@@ -11,11 +11,12 @@ from tests.harness import (
     PYTHON,
     Mode,
     children_of,
+    has_taken_all,
+    name_of,
     need,
     need_root,
     settled,
     started,
-    status_of,
     wait_until,
 )
 from tests.shell import CTRL_C, SHELLS, shell, terminal
@@ -45,7 +46,7 @@ def test_pause_outlives_every_other_signal(mode: Mode) -> None:
         settled(run.pid)
         for signum in signal.valid_signals() - {signal.SIGTERM, signal.SIGINT, signal.SIGKILL, signal.SIGSTOP}:
             run.send(signum)
-        wait_until(lambda: int(status_of(run.pid)["ShdPnd"], 16) == 0, "the signals to be taken")
+        wait_until(lambda: has_taken_all(run.pid), "the signals to be taken")
         assert run.process.poll() is None
         run.send(signal.SIGTERM)
         assert run.wait() == 0
@@ -76,7 +77,7 @@ def test_pause_reaps_the_orphans_of_what_comes_in_by_nsenter() -> None:
 
 def test_pause_reaps_a_child_that_had_ended_before_it_began(mode: Mode) -> None:
     with started("-P", init=[PYTHON, "-ISc", ZOMBIE_FIRST, str(PYINIT)], mode=mode) as run:
-        wait_until(lambda: status_of(run.pid).get("Name") == "pyinit", "pyinit")
+        wait_until(lambda: name_of(run.pid) == "pyinit", "pyinit")
         wait_until(lambda: not children_of(run.pid), "the zombie to be reaped")
         run.send(signal.SIGTERM)
         assert run.wait() == 0

@@ -18,8 +18,12 @@ from tests.harness import (
     UNSHARE,
     Mode,
     Rounds,
+    call_of,
     children_of,
+    has_taken_all,
+    name_of,
     need_root,
+    proc,
     started,
     state_of,
     status_of,
@@ -94,10 +98,9 @@ def sent_before_the_exec(mode: Mode, signum: int) -> bool:
     init = [compiled("caller"), "-b", str(int(signum)), "--", str(PYINIT)]
     command = Path(BASE_PYTHON).name, *recorder()[1:]
     with started(*command, init=init, mode=mode, env=environment) as run:
-        children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
-        main = int(wait_until(children.read_text))
+        main = int(wait_until(lambda: proc(run.pid, f"task/{run.pid}/children")))
         run.send(signum)
-        early = b"pyinit" in Path(f"/proc/{main}/cmdline").read_bytes()
+        early = b"pyinit" in proc(main, "cmdline")
         run.up()
         assert run.got() == signum
     return early
@@ -110,14 +113,13 @@ def has_started_to_run(pid: int) -> bool:
     """
     status = status_of(pid)
     blocks_all = status.get("Name") == "pyinit" and int(status["SigBlk"], 16) == ALL_SIGNALS
-    return blocks_all or bool(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+    return blocks_all or bool(proc(pid, f"task/{pid}/children"))
 
 
 def sigterm_at_once() -> None:
     process = subprocess.Popen([*UNSHARE, str(PYINIT), "sleep", "1000"], stdin=subprocess.DEVNULL)
     try:
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        pid = int(wait_until(lambda: children.read_text().split(), "unshare's child")[0])
+        pid = int(wait_until(lambda: proc(process.pid, f"task/{process.pid}/children"), "unshare's child"))
         wait_until(lambda: has_started_to_run(pid))
         os.kill(pid, signal.SIGTERM)
         assert process.wait(DEADLINE) == 143
@@ -179,11 +181,6 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def name_of(pid: int) -> str | None:
-    """What it is called in ps."""
-    return status_of(pid).get("Name")
-
-
 def test_a_storm_loses_no_real_time_signal_no_orphan_and_not_the_sigterm_after_it(mode: Mode) -> None:
     """10,000 mixed signals from four senders, each with real-time signals of its own, while 2,000 orphans end."""
     senders, each, first = 4, 2500, signal.SIGRTMIN
@@ -241,7 +238,7 @@ def test_sigterm_after_a_fork_storm_of_the_command_still_ends_it(mode: Mode) -> 
 def signals_at_the_commands_end(mode: Mode) -> None:
     with started("sh", "-c", "read -r _; exit 3", mode=mode, stdin=-1, stderr=-1) as run:
         main = run.main_child()
-        wait_until(lambda: state_of(main) == "S" and b"sh" in Path(f"/proc/{main}/comm").read_bytes())
+        wait_until(lambda: state_of(main) == "S" and name_of(main) == "sh")
         run.send(signal.SIGSTOP)
         wait_until(lambda: state_of(run.pid) == "T")
         run.close_stdin()
@@ -255,8 +252,7 @@ def signals_at_the_commands_end(mode: Mode) -> None:
 
 def waits_for_a_time(pid: int) -> bool:
     """Whether it is in rt_sigtimedwait(2) with a timeout, and has taken what was sent to it."""
-    call = Path(f"/proc/{pid}/syscall").read_text().split()
-    return call[3:4] not in ([], ["0x0"]) and int(status_of(pid)["ShdPnd"], 16) == 0
+    return call_of(pid)[3:4] not in ([], ["0x0"]) and has_taken_all(pid)
 
 
 def test_who_is_stopped_while_a_time_runs_out_takes_nothing_for_a_signal(mode: Mode) -> None:

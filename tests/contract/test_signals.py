@@ -12,6 +12,8 @@ from tests.harness import (
     PYINIT,
     Mode,
     children_of,
+    has_taken_all,
+    name_of,
     need,
     need_root,
     started,
@@ -127,7 +129,7 @@ def test_a_signal_rewritten_to_0_is_dropped(mode: Mode) -> None:
     with started("-r", "HUP:0", "-r", "1:0", *recorder(), mode=mode) as run:
         run.up()
         run.send(signal.SIGHUP)
-        wait_until(lambda: int(status_of(run.pid)["ShdPnd"], 16) == 0, "SIGHUP taken")
+        wait_until(lambda: has_taken_all(run.pid), "SIGHUP taken")
         run.send(signal.SIGUSR1)
         assert run.got() == signal.SIGUSR1
 
@@ -137,7 +139,7 @@ def test_a_signal_of_the_commands_own_childs_end_is_not_forwarded(mode: Mode) ->
     script = '(sleep 0.05 &); exec "$@"'
     with started("-w", "sh", "-c", script, "sh", *recorder(), mode=mode, stderr=-1) as run:
         run.up()
-        assert b"reaped orphan" in run.stderr.readline()
+        assert b"reaped orphan" in run.line(run.stderr)
         run.send(signal.SIGUSR1)
         assert run.got() == signal.SIGUSR1
 
@@ -176,7 +178,7 @@ def test_a_command_of_another_user_that_cannot_be_signalled_is_told_and_survived
     with started("--", *words, init=init, mode=mode, stderr=-1) as run:
         run.up()
         run.send(signal.SIGTERM)
-        assert b"cannot forward " in run.stderr.readline()
+        assert b"cannot forward " in run.line(run.stderr)
         assert run.wait() == 6
 
 
@@ -196,12 +198,12 @@ def test_a_main_child_that_moved_to_another_group_and_user_harms_nobody_in_the_f
         assert run.line() == b"got SIGUSR1\n"
         run.send(signal.SIGRTMIN)
         assert run.line() == b"got SIGRTMIN\n"
-        assert run.stderr.readline().startswith(b"pyinit: cannot forward SIGUSR1")
+        assert run.line(run.stderr).startswith(b"pyinit: cannot forward SIGUSR1")
 
 
 def test_nothing_wakes_pyinit_while_nothing_happens(mode: Mode) -> None:
     with started("sleep", "1000", mode=mode) as run:
-        wait_until(lambda: status_of(run.main_child()).get("Name") == "sleep")
+        wait_until(lambda: name_of(run.main_child()) == "sleep")
         wait_until(lambda: state_of(run.pid) == "S")
 
         def switches() -> str:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.harness import PYINIT, Mode, Rounds, Started, started, state_of, status_of, wait_until
+from tests.harness import PYINIT, Mode, Rounds, Started, has_taken_all, started, state_of, wait_until
 from tests.programs import compiled
 
 
@@ -15,7 +15,7 @@ def assert_a_trace_stop_is_no_end(run: Started, child: int) -> None:
     """The command is traced by pyinit, whose waitpid(2) returns for a stop; it ends by SIGKILL."""
     wait_until(lambda: state_of(child) == "t", "it to be stopped")
     run.send(signal.SIGWINCH)
-    wait_until(lambda: int(status_of(run.pid)["ShdPnd"], 16) == 0, "pyinit to have looked")
+    wait_until(lambda: has_taken_all(run.pid), "pyinit to have looked")
     assert state_of(child) == "t"
     os.kill(child, signal.SIGKILL)
     assert run.wait() == 128 + signal.SIGKILL

@@ -14,13 +14,14 @@ from tests.harness import (
     Mode,
     Rounds,
     children_of,
+    has_taken_all,
+    name_of,
     need,
     need_root,
     open_to_all,
     pid_one_below,
     settled,
     started,
-    status_of,
     wait_until,
 )
 from tests.programs import saver
@@ -179,7 +180,7 @@ def test_what_is_dropped_is_no_stop_signal(tmp_path: Path, place: Mode) -> None:
         pid = pid_one_below(run.pid) if place == "launcher" else run.pid
         for _ in range(3):
             run.send(signal.SIGTERM)
-            wait_until(lambda: int(status_of(pid)["ShdPnd"], 16) == 0, "SIGTERM taken")
+            wait_until(lambda: has_taken_all(pid), "SIGTERM taken")
         time.sleep(0.5)  # what is promised is that nothing happens in this time
         assert run.process.poll() is None
         run.send(signal.SIGINT)
@@ -191,7 +192,7 @@ def test_a_pause_ends_by_no_signal_that_is_dropped() -> None:
     with started("-P", "-r", "TERM:0", cwd="/tmp") as run:
         settled(run.pid)
         run.send(signal.SIGTERM)
-        wait_until(lambda: int(status_of(run.pid)["ShdPnd"], 16) == 0, "SIGTERM taken")
+        wait_until(lambda: has_taken_all(run.pid), "SIGTERM taken")
         assert run.process.poll() is None
         run.send(signal.SIGINT)
         assert run.wait() == 0
@@ -345,7 +346,7 @@ def test_a_shell_on_a_terminal_inside_does_not_hold_up_the_end(place: Mode) -> N
     inner = "script -qc 'bash --norc -i' /dev/null"
     with started("-t", "1000", "sh", "-c", f"echo up; {inner}; true", mode=place, stdin=-1) as run:
         run.up()
-        wait_until(lambda: any(b"bash" in status_of(pid).get("Name", "").encode() for pid in run.alive()), "the shell")
+        wait_until(lambda: "bash" in map(name_of, run.alive()), "the shell")
         run.send(signal.SIGTERM)
         assert run.wait() == 143
         assert run.alive() == []

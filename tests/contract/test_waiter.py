@@ -18,12 +18,17 @@ from tests.harness import (
     Mode,
     Rounds,
     children_of,
+    files_of,
+    link,
+    name_of,
     need,
     need_root,
     pid_one_below,
+    proc,
     started,
     status_of,
     wait_until,
+    waits_for_a_signal,
     waits_for_ever,
 )
 from tests.pid_namespace import copy_installation, in_mount_namespace
@@ -34,7 +39,7 @@ pytestmark = pytest.mark.c_program
 
 def is_c(pid: int) -> bool:
     """Whether it is the C program, now."""
-    return os.readlink(f"/proc/{pid}/exe").endswith(("/bin/pyinit", "/native/waiter"))
+    return link(pid, "exe").endswith(("/bin/pyinit", "/native/waiter"))
 
 
 def rests(pid: int) -> None:
@@ -164,7 +169,7 @@ def test_python_stays_if_the_c_program_cannot_be_started(mode: Mode, obstacle: s
         run.up()
         wait_until(lambda: waits_for_ever(run.pid), "the loop")
         assert not is_c(run.pid)
-        assert os.readlink(f"/proc/{run.pid}/fd/0").startswith("pipe:")
+        assert link(run.pid, "fd/0").startswith("pipe:")
         run.close_stdin()
         run.send(signal.SIGTERM)
         assert run.wait() == 5
@@ -179,14 +184,12 @@ def test_words_environment_and_descriptors_stay_as_they_were(mode: Mode, options
         rests(run.pid)
         (command,) = children_of(run.pid)
         as_typed = ["pyinit" if options else str(PYINIT), *words]
-        assert Path(f"/proc/{run.pid}/cmdline").read_bytes() == "".join(f"{word}\0" for word in as_typed).encode()
-        assert Path(f"/proc/{run.pid}/environ").read_bytes() == Path(f"/proc/{command}/environ").read_bytes()
-        assert Path(f"/proc/{run.pid}/comm").read_text() == "pyinit\n"
-        assert os.readlink(f"/proc/{run.pid}/cwd") == "/"
-        fds = sorted(os.listdir(f"/proc/{run.pid}/fd"))
-        assert fds == ["0", "1", "2"]
-        for fd in fds:
-            assert os.readlink(f"/proc/{run.pid}/fd/{fd}") == os.readlink(f"/proc/{command}/fd/{fd}")
+        assert proc(run.pid, "cmdline") == "".join(f"{word}\0" for word in as_typed).encode()
+        assert proc(run.pid, "environ") == proc(command, "environ")
+        assert name_of(run.pid) == "pyinit"
+        assert link(run.pid, "cwd") == "/"
+        assert sorted(files_of(run.pid)) == [0, 1, 2]
+        assert files_of(run.pid) == files_of(command)
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
@@ -196,7 +199,7 @@ def test_closed_standard_descriptors_stay_closed(mode: Mode, closed: str, option
     with started("sleep", "1000", init=init, mode=mode) as run:
         rests(run.pid)
         (command,) = children_of(run.pid)
-        wait_until(lambda: os.listdir(f"/proc/{run.pid}/fd") == os.listdir(f"/proc/{command}/fd"), "the same ones")
+        wait_until(lambda: files_of(run.pid) == files_of(command), "the same ones")
         run.send(signal.SIGQUIT)
         assert run.wait() == 131
 
@@ -215,7 +218,7 @@ def test_it_holds_next_to_nothing(mode: Mode) -> None:
     """Pages of its own, without those of its program, which a file written just now is one."""
     with started("sleep", "1000", mode=mode) as run:
         rests(run.pid)
-        smaps = Path(f"/proc/{run.pid}/smaps").read_text().split("\n")
+        smaps = proc(run.pid, "smaps").decode().split("\n")
         mapped = {line.split()[-1] for line in smaps if "-" in line.split(" ")[0] and "[v" not in line}
         assert mapped <= {str(PYINIT), "[stack]", "0"}
         assert int(status_of(run.pid)["VmRSS"].split()[0]) <= 40
@@ -250,13 +253,8 @@ def takes_signals(pid: int) -> bool:
 
     unshare(1) blocks it for a moment, too.
     """
-    try:
-        if os.readlink(f"/proc/{pid}/exe").endswith("/unshare"):
-            return False
-        is_blocked = int(status_of(pid)["SigBlk"], 16) >> (signal.SIGTERM - 1) & 1
-        return bool(is_blocked or b"sigtimedwait" in Path(f"/proc/{pid}/wchan").read_bytes())
-    except (KeyError, OSError):
-        return False
+    is_blocked = int(status_of(pid).get("SigBlk", "0"), 16) >> (signal.SIGTERM - 1) & 1
+    return not link(pid, "exe").endswith("/unshare") and bool(is_blocked or waits_for_a_signal(pid))
 
 
 @pytest.mark.parametrize("options", [[], ["-t", "5"]], ids=str)

@@ -1,15 +1,15 @@
 """`python -m pyinit`: the command, in an isolated interpreter."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 from tests.harness import (
     PYTHON,
     Mode,
+    name_of,
+    proc,
     settled,
     started,
-    status_of,
 )
 from tests.launch.launching import ENVIRONMENT, LIBRARY
 
@@ -25,9 +25,9 @@ def test_python_m_pyinit_is_the_command_in_an_isolated_interpreter(mode: Mode) -
     ) as process:
         process.up()
         settled(process.pid)
-        words = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
+        words = proc(process.pid, "cmdline").split(b"\0")
         assert words[:2] == [PYTHON.encode(), b"-ISXutf8"]
-        assert status_of(process.pid)["Name"] == "pyinit"
+        assert name_of(process.pid) == "pyinit"
         process.close_stdin()
         assert process.wait() == 0
 

@@ -1,7 +1,6 @@
 """pyinit.launch(): a program that goes on as the child of a pyinit that it was itself, and finds nothing changed."""
 
 import json
-import os
 import signal
 from pathlib import Path
 
@@ -11,7 +10,10 @@ from tests.harness import (
     PYTHON,
     Mode,
     Rounds,
+    files_of,
+    link,
     need,
+    proc,
     settled,
     wait_until,
 )
@@ -116,9 +118,9 @@ sys.stdin.read()
     with program(text, "word", mode=mode, stdin=-1) as process:
         assert process.line() == b"launched\n"
         settled(process.pid)
-        assert {int(fd) for fd in os.listdir(f"/proc/{process.pid}/fd")} <= {0, 1, 2}
-        assert os.readlink(f"/proc/{process.pid}/cwd") == "/"
-        words = Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")
+        assert set(files_of(process.pid)) <= {0, 1, 2}
+        assert link(process.pid, "cwd") == "/"
+        words = proc(process.pid, "cmdline").decode().split("\0")
         assert words[-6:] == ["--", PYTHON, "-c", text, "word", ""]
         process.close_stdin()
         assert process.wait() == 0

@@ -1,6 +1,5 @@
 """pyinit.launch() that cannot be done: one error, in the one process that then still is, and nothing has changed."""
 
-import os
 import sys
 import zipfile
 from pathlib import Path
@@ -12,6 +11,7 @@ from tests.harness import (
     Mode,
     Rounds,
     children_of,
+    link,
     need,
     rests,
     wait_until,
@@ -132,7 +132,7 @@ def test_where_there_is_no_waiter_or_it_cannot_be_executed_python_waits(tmp_path
     strace = ("strace", "-o", str(tmp_path / "trace"), "-e", "trace=execve", *inject)
     with program(SUBREAPER + "sys.stdin.read(); sys.exit(7)", mode="subreaper", init=strace, stdin=-1) as process:
         pyinit = wait_until(lambda: [pid for pid in children_of(process.pid) if rests(pid)], "pyinit")[0]
-        assert os.readlink(f"/proc/{pyinit}/exe") == BASE_PYTHON
+        assert link(pyinit, "exe") == BASE_PYTHON
         process.close_stdin()
         assert process.wait() == 7
     assert ("INJECTED" in (tmp_path / "trace").read_text()) == HAS_WAITER

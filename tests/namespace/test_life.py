@@ -5,22 +5,35 @@ import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.harness import Rounds, children_of, pid_one_below, settled, started, state_of, wait_until
+from tests.harness import (
+    Rounds,
+    all_pids,
+    children_of,
+    files_of,
+    link,
+    name_of,
+    pid_one_below,
+    settled,
+    started,
+    state_of,
+    wait_until,
+)
 from tests.pid_namespace import (
     LAUNCHER,
-    command_of,
-    in_namespace,
-    namespace_of,
 )
 from tests.programs import recorder
 
 LATEST = 0.03  # seconds
 CLOSED = "exec 0<&- 1>&- 2>&-"
+
+
+def in_namespace(namespace: str) -> list[int]:
+    """The processes in a PID namespace, zombies not counted."""
+    return [pid for pid in all_pids() if link(pid, "ns/pid") == namespace and state_of(pid) not in ("", "Z")]
 
 
 def seconds_of_a_run() -> float:
@@ -125,7 +138,7 @@ def test_sigkill_to_the_outermost_of_three_launchers_ends_all_inside(launcher: l
 def test_sigkill_to_a_launcher_inside_another_is_the_status_of_the_outer(launcher: list[str]) -> None:
     with started(*launcher[-2:], "--", "sh", "-c", "echo up; sleep 1000", init=launcher) as process:
         process.up()
-        second = command_of(process)
+        second = process.command()
         os.kill(second, signal.SIGKILL)
         assert process.wait() == 128 + signal.SIGKILL
         wait_until(lambda: not process.alive(), "the end of all inside", 20)
@@ -210,8 +223,8 @@ def test_a_descriptor_of_the_namespace_is_all_that_can_hold_it() -> None:
         "sh", "-c", "setsid sleep 1000 & echo up; read line", mode="launcher", stdin=subprocess.PIPE
     ) as process:
         process.up()
-        held = os.open(f"/proc/{command_of(process)}/ns/pid", os.O_RDONLY)
-        namespace = namespace_of(command_of(process))
+        held = os.open(f"/proc/{process.command()}/ns/pid", os.O_RDONLY)
+        namespace = link(process.command(), "ns/pid")
         assert len(in_namespace(namespace)) == 3
         process.close_stdin()
         process.wait()
@@ -223,7 +236,7 @@ def test_the_inner_of_the_launcher_that_rests_for_the_second_time_drains_all_the
     script = "(trap 'echo told; exit' TERM; echo up; while :; do sleep 0.02; done) & read -r _; exit 7"
     with started("-a", "sh", "-c", script, mode="launcher", stdin=subprocess.PIPE) as run:
         run.up()
-        inner, command = pid_one_below(run.pid), command_of(run)
+        inner, command = pid_one_below(run.pid), run.command()
         settled(inner)
         run.close_stdin()
         wait_until(lambda: command not in children_of(run.pid), "the command's end")
@@ -236,23 +249,15 @@ def test_the_inner_of_the_launcher_that_rests_for_the_second_time_drains_all_the
 def test_neither_pid_1_nor_the_launcher_holds_what_the_caller_had_open(tmp_path: Path) -> None:
     held = os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT)
     with started("sleep", "1000", mode="launcher", pass_fds=[held], cwd=tmp_path) as process:
-        command = command_of(process)
-        assert os.readlink(f"/proc/{command}/fd/{held}") == str(tmp_path / "file")
-        assert os.readlink(f"/proc/{command}/cwd") == str(tmp_path)
+        command = process.command()
+        assert link(command, f"fd/{held}") == str(tmp_path / "file")
+        assert link(command, "cwd") == str(tmp_path)
         for pid in (process.pid, pid_one_below(process.pid)):
-            wait_until(lambda pid=pid: os.readlink(f"/proc/{pid}/cwd") == "/")  # type: ignore[misc]
-            wait_until(lambda pid=pid: str(tmp_path / "file") not in open_files(pid))  # type: ignore[misc]
-            assert Path(f"/proc/{pid}/comm").read_text() == "pyinit\n"
-        wait_until(lambda: len(os.listdir(f"/proc/{command}/fd")) == 4, "the command to have loaded its libraries")
+            wait_until(lambda pid=pid: link(pid, "cwd") == "/")  # type: ignore[misc]
+            wait_until(lambda pid=pid: str(tmp_path / "file") not in files_of(pid).values())  # type: ignore[misc]
+            assert name_of(pid) == "pyinit"
+        wait_until(lambda: len(files_of(command)) == 4, "the command to have loaded its libraries")
     os.close(held)
-
-
-def open_files(pid: int) -> list[str]:
-    found = []
-    for name in os.listdir(f"/proc/{pid}/fd"):
-        with suppress(FileNotFoundError):  # it has just closed that one
-            found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
-    return found
 
 
 def test_the_launcher_imports_nothing_from_where_its_user_stands(tmp_path: Path) -> None:

@@ -17,8 +17,11 @@ from tests.harness import (
     PYINIT,
     Rounds,
     children_of,
+    command_below,
+    link,
     need_root,
     pid_one_below,
+    proc,
     started,
     status_of,
     wait_until,
@@ -26,10 +29,7 @@ from tests.harness import (
 from tests.pid_namespace import (
     LAUNCHER,
     NOBODY,
-    command_below,
-    command_of,
     in_mount_namespace,
-    namespace_of,
     run,
     somebody,
 )
@@ -40,8 +40,9 @@ DEADLY = [s for s in CATCHABLE if s not in (17, 18, 20, 21, 22, 23, 28)]  # CHLD
 
 
 def test_the_command_is_alone_with_pid_1_in_a_proc_of_its_own(launcher: list[str]) -> None:
-    status, output = run('cd /proc; echo $$ $PPID [0-9]*; read name <1/comm; echo $name; echo "end"', init=launcher)
-    assert output.decode().split("\n") == ["2 0 1 2", "pyinit", "end", ""]
+    named = "until read -r name <1/comm; [ $name = pyinit ]; do :; done"  # it has another name for a moment
+    status, output = run(f"cd /proc; echo $$ $PPID [0-9]*; {named}; echo end", init=launcher)
+    assert output.decode().split("\n") == ["2 0 1 2", "end", ""]
     assert status == 0
 
 
@@ -56,13 +57,13 @@ def test_the_new_proc_has_no_setuid_programs_and_no_devices(launcher: list[str])
 
 def test_only_a_user_who_lacks_the_privilege_gets_a_user_namespace(launcher: list[str]) -> None:
     with started("sleep", "1000", init=launcher) as process:
-        command = command_of(process)
+        command = process.command()
         for name in ("pid", "mnt"):
-            assert namespace_of(command, name) != namespace_of("self", name)
+            assert link(command, f"ns/{name}") != link("self", f"ns/{name}")
         privileged = launcher is LAUNCHER and os.geteuid() == 0
-        assert (namespace_of(command, "user") == namespace_of("self", "user")) == privileged
+        assert (link(command, "ns/user") == link("self", "ns/user")) == privileged
         for name in ("net", "ipc", "uts", "cgroup"):
-            assert namespace_of(command, name) == namespace_of("self", name)
+            assert link(command, f"ns/{name}") == link("self", f"ns/{name}")
 
 
 @pytest.mark.parametrize("shared", ["/", "the mount point"])
@@ -76,8 +77,8 @@ def test_what_is_mounted_inside_is_never_seen_outside(tmp_path: Path, shared: st
     script = f"mount -t tmpfs inside {mount_point}/below; mount -t tmpfs inside /mnt; echo mounted; exec sleep 1000"
     with started("sh", "-c", script, init=[*outer, *LAUNCHER]) as process:
         assert process.line() == b"mounted\n"
-        inside = Path(f"/proc/{command_of(process)}/mountinfo").read_text()
-        outside = Path(f"/proc/{process.pid}/mountinfo").read_text()
+        inside = proc(process.command(), "mountinfo").decode()
+        outside = proc(process.pid, "mountinfo").decode()
         assert inside.count(" - tmpfs inside ") == 2
         assert " shared:" in outside
         assert " shared:" not in inside
@@ -98,7 +99,7 @@ def test_what_is_mounted_and_unmounted_outside_afterwards_is_followed(tmp_path: 
         process.up()
         enter = ["nsenter", "--mount", f"--target={process.pid}", "sh", "-c"]
         subprocess.run([*enter, f"mount -t tmpfs late {mounted} && umount {unmounted}"], check=True)
-        inside = Path(f"/proc/{command_of(process)}/mountinfo").read_text()
+        inside = proc(process.command(), "mountinfo").decode()
         assert " - tmpfs late " in inside
         assert " - tmpfs early " not in inside
 
@@ -108,10 +109,10 @@ def test_a_user_namespace_changes_no_mount_outside() -> None:
     with somebody(NOBODY, NOBODY) as user:
         outer = in_mount_namespace("mount --make-rshared /")
         with started("sh", "-c", "echo up; exec sleep 1000", init=[*outer, *user.launcher]) as process:
-            before = Path("/proc/self/mountinfo").read_text().count("\n")
+            before = proc("self", "mountinfo").decode().count("\n")
             process.up()
-            assert Path(f"/proc/{process.pid}/mountinfo").read_text().count("\n") == before
-            assert Path(f"/proc/{command_of(process)}/mountinfo").read_text().count("\n") == before + 1
+            assert proc(process.pid, "mountinfo").decode().count("\n") == before
+            assert proc(process.command(), "mountinfo").decode().count("\n") == before + 1
 
 
 @pytest.mark.parametrize("where", ["plain", "namespace"])
@@ -249,7 +250,7 @@ def test_orphans_are_reaped_and_what_the_command_leaves_is_ended(launcher: list[
 def test_pause_holds_a_namespace_with_no_command_in_it() -> None:
     with started("--pause", init=LAUNCHER) as process:
         inner = pid_one_below(process.pid)
-        assert namespace_of(inner) != namespace_of("self")
+        assert link(inner, "ns/pid") != link("self", "ns/pid")
         process.send(signal.SIGTERM)
         assert process.wait() == 0
 

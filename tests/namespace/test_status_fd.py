@@ -13,8 +13,19 @@ from typing import Any
 
 import pytest
 
-from tests.harness import PYINIT, Rounds, Started, children_of, fill, pid_one_below, started, status_of, wait_until
-from tests.pid_namespace import LAUNCHER, command_of
+from tests.harness import (
+    PYINIT,
+    Rounds,
+    Started,
+    children_of,
+    fill,
+    pid_one_below,
+    proc,
+    started,
+    status_of,
+    wait_until,
+)
+from tests.pid_namespace import LAUNCHER
 from tests.programs import recorder
 
 
@@ -85,7 +96,7 @@ def test_the_child_pid_is_the_callers_and_the_namespace_is_the_commands(init: li
         document = json.loads(os.read(reader, 1000))
         pid = document["child-pid"]
         # In the middle of execve(2) it has no words yet, and pyinit knows already that it will succeed.
-        assert wait_until(Path(f"/proc/{pid}/cmdline").read_bytes) == b"sleep\x001000\x00"
+        assert wait_until(lambda: proc(pid, "cmdline")) == b"sleep\x001000\x00"
         numbers = status_of(pid)["NSpid"].split()
         assert numbers[len(status_of(os.getpid())["NSpid"].split()) - 1] == str(pid)
         if init is LAUNCHER:
@@ -102,7 +113,7 @@ def test_it_is_written_before_the_end_and_after_the_exec(init: list[str], rounds
     for _ in range(rounds(2, 50)):
         with reported(*recorder("SIGKILL"), init=init) as (_, reader):
             pid = json.loads(os.read(reader, 1000))["child-pid"]
-            assert b"pyinit" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+            assert b"pyinit" not in proc(pid, "cmdline")
 
 
 def test_an_inner_that_is_killed_is_reported_as_the_exit_code() -> None:
@@ -194,8 +205,8 @@ def test_a_file_gets_both_lines_after_what_was_in_it(init: list[str], tmp_path: 
 def test_verbose_says_the_pid_on_both_sides() -> None:
     with started("-v", "sh", "-c", "echo up; exec sleep 1000", mode="launcher", stderr=subprocess.PIPE) as process:
         process.up()
-        line = process.stderr.readline().decode()
-        assert [int(number) for number in re.findall(r"PID (\d+)", line)] == [2, command_of(process)]
+        line = process.line(process.stderr).decode()
+        assert [int(number) for number in re.findall(r"PID (\d+)", line)] == [2, process.command()]
 
 
 def test_verbose_with_a_reader_that_has_gone_changes_nothing(init: list[str]) -> None:

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,13 @@ import jsonschema
 
 from tests.harness import (
     CHECKOUT,
-    UNSHARE,
-    Started,
-    children_of,
-    need_root,
-    started,
     state_of,
     wait_until,
 )
 
 PS = str(Path(sys.executable).with_name("pyinit-ps"))
 SCHEMA = json.loads((CHECKOUT / "pyinit/ps/schema.json").read_text())
+ALONE: dict[str, Any] = {"init": ["env"], "mode": "pid1"}  # for started(): the words are PID 1 themselves
 FOR_A_MOMENT = 0.5  # seconds in which what dies of a signal has died
 
 
@@ -48,16 +43,6 @@ def problems(pid: int, *words: str) -> list[tuple[str, list[int]]]:
 
 def effects(pid: int, *words: str) -> dict[int, str]:
     return {process["pids"][0]: process["effect"] for process in look(*words, pid)["processes"]}
-
-
-def as_pid_1(*words: str, init: Sequence[str] = (), **popen: Any) -> Any:
-    """Start the words as PID 1 of a namespace, behind `init`, and say up first."""
-    need_root()
-    return started(*words, init=[*UNSHARE, *init], **popen)
-
-
-def pid_1_of(run: Started) -> int:
-    return wait_until(lambda: children_of(run.pid), "PID 1")[0]
 
 
 def survives(pid: int, signum: int = signal.SIGTERM) -> bool:

@@ -13,21 +13,21 @@ from tests.harness import (
     PYINIT,
     Rounds,
     children_of,
+    name_of,
     need,
     settled,
     started,
     state_of,
-    status_of,
     wait_until,
 )
 from tests.programs import compiled, saver
-from tests.ps.looking import as_pid_1, effects, look, pid_1_of, problems, run_ps, survives
+from tests.ps.looking import ALONE, effects, look, problems, run_ps, survives
 
 
 def test_a_shell_as_pid_1_is_found_and_does_not_stop() -> None:
-    with as_pid_1("sh", "-c", "sleep 1000 & echo up; wait") as run:
+    with started("sh", "-c", "sleep 1000 & echo up; wait", **ALONE) as run:
         run.up()
-        shell = pid_1_of(run)
+        shell = run.pid
         sleep = wait_until(lambda: children_of(shell))[0]
         assert problems(shell) == [("shell", [shell, sleep])]
         assert effects(shell) == {shell: "dropped", sleep: "ends it"}
@@ -39,9 +39,9 @@ def test_a_shell_as_pid_1_is_found_and_does_not_stop() -> None:
     ("trap", "kind"), [("", "dropped"), ("trap '' TERM; ", "ignored"), ("trap 'exit 3' TERM; ", "caught")]
 )
 def test_a_server_as_pid_1_that_takes_no_sigterm_is_found_and_one_that_does_is_not(trap: str, kind: str) -> None:
-    with as_pid_1("sh", "-c", f"{trap}echo up; while read -r line; do :; done", stdin=-1) as run:
+    with started("sh", "-c", f"{trap}echo up; while read -r line; do :; done", stdin=-1, **ALONE) as run:
         run.up()
-        server = pid_1_of(run)
+        server = run.pid
         assert effects(server)[server] == kind
         assert problems(server) == ([] if kind == "caught" else [("deaf-init", [server])])
         os.kill(server, signal.SIGTERM)
@@ -52,9 +52,9 @@ def test_a_server_as_pid_1_that_takes_no_sigterm_is_found_and_one_that_does_is_n
 def test_zombies_are_whose_they_are(tmp_path: Path) -> None:
     made = "import os, time\nfor _ in range(7):\n    if os.fork() == 0: os._exit(0)\nprint('up', flush=True)\n"
     words = (BASE_PYTHON, "-ISc", made + "time.sleep(1000)")
-    with as_pid_1(*words) as run:
+    with started(*words, **ALONE) as run:
         run.up()
-        server = pid_1_of(run)
+        server = run.pid
         wait_until(lambda: [state_of(pid) for pid in children_of(server)] == ["Z"] * 7, "zombies")
         kinds = dict(problems(server))
         assert set(kinds) == {"deaf-init", "zombies-of-init"}
@@ -79,26 +79,26 @@ def test_a_shell_behind_an_init_that_tells_it_alone_is_found_and_its_server_is_n
 ) -> None:
     need(init)
     words = ("sh", "-c", '"$@"; true', "sh", *saver(tmp_path / "told"))
-    with as_pid_1(*words, init=[init, "--"]) as run:
+    with started(*words, init=[init, "--"], mode="pid1") as run:
         run.up()
-        pid = pid_1_of(run)
+        pid = run.pid
         shell = children_of(pid)[0]
         assert problems(pid) == [("untold", [shell, *children_of(shell)])]
         os.kill(pid, signal.SIGTERM)
         run.wait()
         assert not (tmp_path / "told").exists()
-    with as_pid_1(*words, init=[init, "-g", "--"]) as run:
+    with started(*words, init=[init, "-g", "--"], mode="pid1") as run:
         run.up()
-        assert problems(pid_1_of(run)) == []
+        assert problems(run.pid) == []
 
 
 @pytest.mark.parametrize("init", ["tini", "dumb-init", "catatonit", "pyinit"])
 def test_a_command_that_ignores_sigterm_is_found_behind_any_init(init: str) -> None:
     path = str(PYINIT) if init == "pyinit" else init
     need(path)
-    with as_pid_1("sh", "-c", DEAF, init=[path, "--"]) as run:
+    with started("sh", "-c", DEAF, init=[path, "--"], mode="pid1") as run:
         run.up()
-        pid = pid_1_of(run)
+        pid = run.pid
         command = children_of(pid)[0]
         assert ("deaf", [command]) in problems(pid)
         assert ("deaf", [command]) not in problems(pid, "--signal", "QUIT")
@@ -148,9 +148,9 @@ def test_state_d_is_told_of() -> None:
 
 @pytest.mark.parametrize("mode", ["sigwait", "handler", "gone", "none"])
 def test_any_thread_may_take_a_signal(mode: str) -> None:
-    with as_pid_1(compiled("threads", "-pthread"), mode) as run:
+    with started(compiled("threads", "-pthread"), mode, **ALONE) as run:
         run.up()
-        pid = pid_1_of(run)
+        pid = run.pid
         if mode == "sigwait":
             wait_until(lambda: effects(pid)[pid] == "taken", "the thread to wait")
         assert problems(pid) == ([("deaf-init", [pid])] if mode == "none" else [])
@@ -166,18 +166,18 @@ def test_a_script_is_a_shell_too(tmp_path: Path) -> None:
     script.write_text("#!/bin/sh\nsleep 1000 & echo up\nwait\n")
     script.chmod(0o755)
     need("tini")
-    with as_pid_1(str(script)) as run:
+    with started(str(script), **ALONE) as run:
         run.up()
-        assert [kind for kind, _ in problems(pid_1_of(run))] == ["shell"]
-    with as_pid_1(str(script), init=["tini", "--"]) as run:
+        assert [kind for kind, _ in problems(run.pid)] == ["shell"]
+    with started(str(script), init=["tini", "--"], mode="pid1") as run:
         run.up()
-        assert [kind for kind, _ in problems(pid_1_of(run))] == ["untold"]
+        assert [kind for kind, _ in problems(run.pid)] == ["untold"]
 
 
 def test_a_namespace_that_goes_meanwhile_is_left_out() -> None:
-    with as_pid_1("sh", "-c", "echo up; exec sleep 1000") as run:
+    with started("sh", "-c", "echo up; exec sleep 1000", **ALONE) as run:
         run.up()
-        pid = pid_1_of(run)
+        pid = run.pid
         _, group = snapshot.around(pid, snapshot.everyone())
         assert [finding.kind for finding in diagnosis.find(group, signal.SIGTERM)] == ["deaf-init"]
         os.kill(pid, signal.SIGKILL)
@@ -202,9 +202,9 @@ def test_who_tells_what_a_shell_has_started(name: str, tmp_path: Path) -> None:
     init, variables, tells = TELLERS[name]
     need(init[0])
     words = ("sh", "-c", '"$@"; true', "sh", *saver(tmp_path / "told", 0))
-    with as_pid_1(*words, init=init, env={**os.environ, **variables}) as run:
+    with started(*words, init=init, env={**os.environ, **variables}, mode="pid1") as run:
         run.up()
-        pid = pid_1_of(run)
+        pid = run.pid
         assert [kind for kind, _ in problems(pid)] == ([] if tells else ["untold"])
         shell = children_of(pid)[0]
         tells_at_once = tells and init[0] != str(PYINIT)
@@ -233,9 +233,9 @@ REWRITERS: dict[str, tuple[list[str], list[str]]] = {
 def test_what_an_init_makes_of_the_signal_counts(name: str) -> None:
     init, kinds = REWRITERS[name]
     need(init[0])
-    with as_pid_1("sh", "-c", "trap '' TERM; echo up; exec sleep 1000", init=init) as run:
+    with started("sh", "-c", "trap '' TERM; echo up; exec sleep 1000", init=init, mode="pid1") as run:
         run.up()
-        pid = pid_1_of(run)
+        pid = run.pid
         assert [kind for kind, _ in problems(pid)] == kinds
         if kinds:
             assert survives(pid)
@@ -246,10 +246,10 @@ def test_what_an_init_makes_of_the_signal_counts(name: str) -> None:
 
 def test_what_is_stopped_is_found_and_takes_the_signal_when_it_is_continued() -> None:
     need("tini")
-    with as_pid_1("sleep", "1000", init=["tini", "--"]) as run:
-        pid = pid_1_of(run)
+    with started("sleep", "1000", init=["tini", "--"], mode="pid1") as run:
+        pid = run.pid
         sleep = wait_until(lambda: children_of(pid))[0]
-        wait_until(lambda: status_of(sleep)["Name"] == "sleep", "sleep")
+        wait_until(lambda: name_of(sleep) == "sleep", "sleep")
         os.kill(sleep, signal.SIGSTOP)
         wait_until(lambda: state_of(sleep) == "T", "it to stop")
         assert problems(pid) == [("stopped", [sleep])]
@@ -260,15 +260,15 @@ def test_what_is_stopped_is_found_and_takes_the_signal_when_it_is_continued() ->
 
 def test_what_is_so_for_a_moment_is_no_problem(rounds: Rounds) -> None:
     need("tini")
-    with as_pid_1("sh", "-c", "echo up; while :; do (true &); done", init=["tini", "-g", "--"]) as run:
+    with started("sh", "-c", "echo up; while :; do (true &); done", init=["tini", "-g", "--"], mode="pid1") as run:
         run.up()
-        pid = pid_1_of(run)
+        pid = run.pid
         assert [found for _ in range(rounds(3, 30)) for found in problems(pid)] == []
 
 
 def test_who_only_calls_itself_pyinit_breaks_nothing() -> None:
     words = [BASE_PYTHON, "-ISc", "import ctypes, time; ctypes.CDLL(None).prctl(15, b'pyinit'); time.sleep(1000)"]
-    with as_pid_1(*words, "/pyinit", "--woken=xyz", "--nonsense") as run:
-        pid = pid_1_of(run)
-        wait_until(lambda: status_of(pid)["Name"] == "pyinit", "its name")
+    with started(*words, "/pyinit", "--woken=xyz", "--nonsense", **ALONE) as run:
+        pid = run.pid
+        wait_until(lambda: name_of(pid) == "pyinit", "its name")
         assert run_ps(pid).returncode == 0

@@ -13,17 +13,18 @@ from tests.harness import (
     UNSHARE,
     Rounds,
     children_of,
+    link,
+    name_of,
     need,
     need_root,
     pid_one_below,
     settled,
     started,
-    status_of,
     wait_until,
 )
-from tests.pid_namespace import NOBODY, command_of
+from tests.pid_namespace import NOBODY
 from tests.programs import compiled, recorder
-from tests.ps.looking import PS, as_pid_1, effects, look, pid_1_of, problems, run_ps
+from tests.ps.looking import ALONE, PS, effects, look, problems, run_ps
 from tests.shell import terminal
 
 WAYS = {
@@ -70,8 +71,8 @@ def test_each_process_is_shown_with_its_pid_on_both_sides() -> None:
     need_root()
     with started("sh", "-c", "echo $$; exec sleep 1000", mode="launcher") as run:
         inside = int(run.line())
-        inner, command = pid_one_below(run.pid), command_of(run)
-        wait_until(lambda: status_of(command)["Name"] == "sleep", "sleep")
+        inner, command = pid_one_below(run.pid), run.command()
+        wait_until(lambda: name_of(command) == "sleep", "sleep")
         shown = {process["pids"][-1]: process["pids"] for process in look(command)["processes"]}
         assert shown == {1: [inner, 1], inside: [command, inside]}
         text = run_ps(command).stdout.splitlines()
@@ -80,9 +81,9 @@ def test_each_process_is_shown_with_its_pid_on_both_sides() -> None:
 
 
 def test_a_namespace_below_is_shown_with_one_more_pid() -> None:
-    with as_pid_1("sh", "-c", "echo up; sleep 1000", init=[*UNSHARE]) as run:
+    with started("sh", "-c", "echo up; sleep 1000", init=[*UNSHARE], mode="pid1") as run:
         run.up()
-        outer = pid_1_of(run)
+        outer = run.pid
         inner = wait_until(lambda: children_of(outer))[0]
         assert [len(process["pids"]) for process in look(outer)["processes"]][:2] == [2, 3]
         assert run_ps(outer).stdout.splitlines()[0].split()[:3] == ["PID", "IN", "1"]
@@ -97,7 +98,7 @@ def test_all_namespaces_are_those_of_lsns_with_as_many_processes() -> None:
     with started("sh", "-c", "echo up; sleep 1000; true", mode="pid1") as run:
         run.up()
         settled(run.pid)
-        mine = os.readlink(f"/proc/{run.pid}/ns/pid")
+        mine = link(run.pid, "ns/pid")
         wait_until(lambda: counted() == lsns(), "a moment in which no process of another test comes or goes")
         assert counted()[mine] == 3
 
@@ -110,7 +111,7 @@ def lsns() -> dict[str, int]:
 
 def others(counts: dict[str, int]) -> dict[str, int]:
     """Without the namespace that this process is in."""
-    own = os.readlink("/proc/self/ns/pid")
+    own = link("self", "ns/pid")
     return {name: count for name, count in counts.items() if name != own}
 
 
@@ -128,19 +129,25 @@ def counted() -> dict[str, int]:
 
 
 def test_the_worst_namespace_comes_first() -> None:
-    with as_pid_1("sh", "-c", "sleep 1000 & echo up; wait") as run, started("sleep", "1000", mode="pid1") as good:
+    with (
+        started("sh", "-c", "sleep 1000 & echo up; wait", **ALONE) as run,
+        started("sleep", "1000", mode="pid1") as good,
+    ):
         run.up()
         settled(good.pid)
         names = [line.split()[0] for line in run_ps("-a").stdout.splitlines()]
-        bad, fine = (os.readlink(f"/proc/{pid}/ns/pid") for pid in (pid_1_of(run), good.pid))
+        bad, fine = (link(pid, "ns/pid") for pid in (run.pid, good.pid))
         assert names.index(bad) < names.index(fine)
 
 
 def test_a_check_is_an_exit_status() -> None:
-    with as_pid_1("sh", "-c", "sleep 1000 & echo up; wait") as run, started("sleep", "1000", mode="pid1") as good:
+    with (
+        started("sh", "-c", "sleep 1000 & echo up; wait", **ALONE) as run,
+        started("sleep", "1000", mode="pid1") as good,
+    ):
         run.up()
         settled(good.pid)
-        done = run_ps("--check", pid_1_of(run))
+        done = run_ps("--check", run.pid)
         assert done.returncode == 1
         assert done.stdout.startswith("! PID 1 is a shell")
         done = run_ps("--check", good.pid)
@@ -216,9 +223,9 @@ def test_nobody_can_speak_to_the_terminal_by_a_name() -> None:
 
 def test_on_a_terminal_the_lines_fit_and_have_colour_and_in_a_pipe_they_are_whole() -> None:
     long = "x" * 500
-    with as_pid_1("sh", "-c", f"sleep 1000 & echo up; wait; : {long}") as run:
+    with started("sh", "-c", f"sleep 1000 & echo up; wait; : {long}", **ALONE) as run:
         run.up()
-        pid = pid_1_of(run)
+        pid = run.pid
         assert long in run_ps(pid).stdout
         assert "\x1b" not in run_ps(pid).stdout
         with terminal(PS, str(pid)) as shown:

@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from tests.harness import PYINIT, Started, need, need_root, started, status_of, wait_until
+from tests.harness import PYINIT, Started, descendants_of, name_of, need, need_root, started, wait_until
 from tests.readme import IN_CONTAINERS, README, blocks, commands
 
 CHECKOUT = README.parent
@@ -53,7 +52,7 @@ def saves_its_data(command: str, directory: Path) -> None:
 
 def names(run: Started) -> list[str]:
     """Of those below it: redis-server overwrites its environment, by which run.alive() knows a process."""
-    return [status_of(child.pid).get("Name", "") for child in psutil.Process(run.pid).children(recursive=True)]
+    return [name_of(pid) for pid in descendants_of(run.pid)]
 
 
 def shows_what_pyinit_is_for(command: str, directory: Path) -> None:
@@ -136,7 +135,7 @@ def test_a_python_program_becomes_the_child_of_its_own_pyinit(tmp_path: Path) ->
     (tmp_path / "app.py").write_text(blocks("python")[0] + "import os\nprint(os.getpid(), flush=True)\ninput()\n")
     with started(init=[sys.executable, str(tmp_path / "app.py")], mode="pid1", stdin=subprocess.PIPE) as run:
         assert run.line() == b"2\n"
-        wait_until(lambda: status_of(run.pid).get("Name") == "pyinit", "pyinit as PID 1")
+        wait_until(lambda: name_of(run.pid) == "pyinit", "pyinit as PID 1")
         run.send(signal.SIGTERM)
         assert run.wait() == 143
 

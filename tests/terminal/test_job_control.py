@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import children_of, need, state_of, status_of, wait_until
+from tests.harness import descendants_of, is_pid_one, need, state_of, wait_until
 from tests.shell import CTRL_C, CTRL_D, CTRL_Z, SHELLS, Shell, command_of, shell
 
 pytestmark = pytest.mark.itself
@@ -18,10 +18,8 @@ VIM = shutil.which("vim") or "vim.tiny"  # which is all that Debian 13's vim-tin
 
 def stopped(running: int) -> bool:
     """Whether a pyinit and everything below it is stopped; PID 1 of a namespace never is."""
-    below = [running]
-    for pid in below:
-        below += children_of(pid)
-    return len(below) > 1 and states(below) == {"T"}
+    below = descendants_of(running)
+    return below != [] and states([running, *below]) == {"T"}
 
 
 def all_stopped(running: int) -> None:
@@ -31,7 +29,7 @@ def all_stopped(running: int) -> None:
 
 def states(pids: list[int]) -> set[str]:
     """The states of the processes, without those that are PID 1 of a namespace."""
-    return {state_of(pid) for pid in pids if status_of(pid).get("NSpid", "").split()[-1:] != ["1"]}
+    return {state_of(pid) for pid in pids if not is_pid_one(pid)}
 
 
 def test_a_job_reads_the_terminal_and_ctrl_d_ends_it(sh: Shell, pyinit: str) -> None:

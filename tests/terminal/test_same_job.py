@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import time
 from pathlib import Path
@@ -13,12 +14,15 @@ from tests.harness import (
     UNSHARE,
     children_of,
     is_adviser,
+    link,
     missing,
     need,
     need_root,
+    proc,
     state_of,
     status_of,
     wait_until,
+    waits_for_a_signal,
 )
 from tests.programs import recorder
 from tests.shell import (
@@ -34,7 +38,6 @@ from tests.shell import (
     shell,
     signals_until_the_barrier,
     terminal,
-    words_of,
 )
 
 # Stops itself for Ctrl-Z by SIGSTOP, which the kernel spares nobody; says what it reads.
@@ -91,7 +94,7 @@ def test_in_an_orphaned_group_nothing_is_stopped_for_ever(either: str, name: str
     with terminal("sh", "-c", f"({either} cat </dev/zero >/dev/null &); read x") as run:
         cat = run.the("cat")
         running = wait_until(lambda: [pid for pid in run.named("pyinit") if command_of(pid) == cat], "pyinit")[0]
-        wait_until(lambda: os.readlink(f"/proc/{running}/cwd") == "/", "pyinit to settle")
+        wait_until(lambda: link(running, "cwd") == "/", "pyinit to settle")
         signum = getattr(signal, name)
         if whom == "the group":
             os.killpg(os.getpgid(running), signum)
@@ -113,7 +116,7 @@ def test_in_an_orphaned_group_a_command_that_stops_itself_is_continued(pyinit: s
 
 def settle(run: Terminal) -> None:
     """Wait until pyinit is done with the start. Until then the kernel drops its SIGTSTP in an orphaned group."""
-    wait_until(lambda: any(os.readlink(f"/proc/{pid}/cwd") == "/" for pid in run.named("pyinit")), "pyinit to settle")
+    wait_until(lambda: any(link(pid, "cwd") == "/" for pid in run.named("pyinit")), "pyinit to settle")
 
 
 # Case 3: as session leader or PID 1.
@@ -175,15 +178,17 @@ def test_stop_and_cont_to_the_command_alone_do_not_stop_pyinit(bash: Shell, pyin
 
 
 @pytest.mark.parametrize("options", ["-t 1000", "--wait-all"])
-def test_ctrl_z_suspends_what_the_command_leaves_behind(bash: Shell, either: str, options: str) -> None:
-    bash.enter(f"{either} {options} sh -c 'trap \"\" TERM; sleep 1000 & echo main ends'")
+def test_ctrl_z_suspends_what_the_command_leaves_behind(bash: Shell, either: str, options: str, tmp_path: Path) -> None:
+    phases = tmp_path / "phases"
+    script = 'trap "" TERM; sleep 1000 & echo main ends'
+    bash.enter(f"{either} --json-status-fd 9 {options} sh -c '{script}' 9>{phases}")
     bash.see("main ends\r\n")
     sleep = bash.the("sleep")
-    wait_until(lambda: adopted(sleep), "the drain")
+    wait_until(lambda: re.search("draining|waiting", phases.read_text()), "the drain")
     if (either, options) == ("pyinit -n", "-t 1000"):  # with its signals comes SIGCONT
         pid_1 = int(status_of(sleep)["PPid"])
         adviser = wait_until(lambda: next(filter(is_adviser, children_of(pid_1)), 0), "the adviser")
-        wait_until(lambda: "sigtimedwait" in Path(f"/proc/{adviser}/wchan").read_text(), "its first look")
+        wait_until(lambda: waits_for_a_signal(adviser), "its first look")
     for _ in range(3):
         bash.suspend()
         wait_until(lambda: state_of(sleep) == "T", "it to stop")
@@ -198,13 +203,6 @@ def test_ctrl_z_suspends_what_the_command_leaves_behind(bash: Shell, either: str
 def waits(pid: int) -> bool:
     """Whether a process waits, and no signal waits for it."""
     return state_of(pid) == "S" and int(status_of(pid).get("ShdPnd", "1"), 16) == 0
-
-
-def adopted(orphan: int) -> bool:
-    """Whether a process has no parent but a pyinit, which has no other child than its adviser, and waits."""
-    parent = int(status_of(orphan).get("PPid", "0"))
-    others = [pid for pid in children_of(parent) if pid != orphan and not is_adviser(pid)]
-    return status_of(parent).get("Name") == "pyinit" and not others and state_of(parent) == "S"
 
 
 def test_ctrl_z_suspends_a_pause(bash: Shell, either: str) -> None:
@@ -352,4 +350,4 @@ def test_the_group_of_a_job_is_the_descendants_in_it_and_not_their_siblings(bash
 
 def sleeps(run: Shell) -> dict[bytes, int]:
     """Those that sleep, by how long."""
-    return {words[1]: pid for pid in run.named("sleep") if len(words := words_of(pid).split(b"\0")) > 1}
+    return {words[1]: pid for pid in run.named("sleep") if len(words := proc(pid, "cmdline").split(b"\0")) > 1}

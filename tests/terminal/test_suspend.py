@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from tests.harness import PYINIT, Mode, need, started, state_of, status_of, wait_until
+from tests.harness import PYINIT, Mode, name_of, need, started, state_of, wait_until
 from tests.programs import recorder
 from tests.shell import (
     CONTAINER,
@@ -36,7 +36,7 @@ def test_without_a_terminal_they_are_forwarded_and_pyinit_goes_on(name: str, whe
         if where == "an orphaned group":
             run.wait()  # from here on pyinit has nobody in its session
         if where in ("an orphaned group", "a job"):
-            pyinit = wait_until(lambda: [pid for pid in run.alive() if status_of(pid).get("Name") == "pyinit"])[0]
+            pyinit = wait_until(lambda: [pid for pid in run.alive() if name_of(pid) == "pyinit"])[0]
         for _ in range(5):
             os.kill(pyinit, getattr(signal, name))
             assert run.line() == f"got {name}\n".encode()
