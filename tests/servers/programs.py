@@ -68,7 +68,7 @@ class Uvicorn(Program):
     def begin(self) -> None:
         wait_until(lambda: len(list(self.directory.glob("ready-*"))) == 2, "both workers")
         self.request = Request(self.directory / "uvicorn.sock")
-        wait_until((self.directory / "begun").exists, "the request")
+        super().begin()
 
     def kept(self) -> bool:
         return self.request.answered(self.END + b"\r\n0\r\n\r\n")  # in chunks
@@ -114,12 +114,6 @@ class DjangoCommand(Program):
         )
         return [PYTHON, "manage.py", "work"]
 
-    def begin(self) -> None:
-        wait_until((self.directory / "begun").exists, "the work")
-
-    def kept(self) -> bool:
-        return (self.directory / "done").exists()
-
 
 class Multiprocessing(Program):
     """Workers that die and leave orphans behind, and a pool of spawned ones that import the program once more."""
@@ -145,7 +139,7 @@ class Multiprocessing(Program):
             "    time.sleep(seconds)\n"
             "    return seconds\n"
             "def stop(*_):\n"
-            f"    if results.get() == [{WORK}] * 2: open('kept', 'w').close()\n"
+            f"    if results.get() == [{WORK}] * 2: open('done', 'w').close()\n"
             f"    sys.exit({self.status})\n"
             "if __name__ == '__main__':\n"
             "    dying = [multiprocessing.get_context('fork').Process(target=die) for _ in range(4)]\n"
@@ -161,10 +155,7 @@ class Multiprocessing(Program):
     def begin(self) -> None:
         ended = self.directory / "ended"
         wait_until(lambda: ended.exists() and ended.stat().st_size == ORPHANS, "the orphans' end")
-        wait_until((self.directory / "begun").exists, "the work")
-
-    def kept(self) -> bool:
-        return (self.directory / "kept").exists()
+        super().begin()
 
 
 PROGRAMS = (Script, ConfiguredGunicorn, Uvicorn, CeleryWorker, DjangoCommand, Multiprocessing)

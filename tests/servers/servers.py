@@ -4,7 +4,6 @@ Used by the tests beside this file and by tools.stops, which makes the README's 
 directory of its own, its socket too, so that any number of them can run at once.
 """
 
-import json
 import os
 import pwd
 import shutil
@@ -24,9 +23,13 @@ TEMPLATE = threading.Lock()
 
 
 class Server(ABC):
-    """A server in `directory`. `needs` are the programs that it takes."""
+    """A server in `directory`. `needs` are the programs that it takes.
+
+    It makes the file `begun` when a stop could lose something, and `done` when nothing has been lost.
+    """
 
     needs: tuple[str, ...] = ()
+    begun, done = "begun", "done"
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -36,33 +39,27 @@ class Server(ABC):
     def words(self) -> list[str]:
         """The command that starts it, and what that needs in the directory."""
 
-    @abstractmethod
     def begin(self) -> None:
         """Wait until it is ready, and give it what a stop could lose."""
+        wait_until((self.directory / self.begun).exists, self.begun)
 
     def stopping(self) -> None:
         """Be told of the stop, as a client of it; most of them do nothing about it."""
         return
 
-    @abstractmethod
     def kept(self) -> bool:
         """Whether nothing was lost; it has ended."""
+        return (self.directory / self.done).exists()
 
 
 class Careful(Server):
     """Saves on the first SIGTERM and dies of a second, as Go's signal.NotifyContext followed by stop() does."""
 
-    way = "dies"
+    begun, done, way = "saved.up", "saved", "dies"
 
     @property
     def words(self) -> list[str]:
-        return saver(self.directory / "saved", SAVING, self.way)
-
-    def begin(self) -> None:
-        wait_until((self.directory / "saved.up").exists, "it")
-
-    def kept(self) -> bool:
-        return (self.directory / "saved").exists()
+        return saver(self.directory / self.done, SAVING, self.way)
 
 
 class Python(Careful):
@@ -71,21 +68,21 @@ class Python(Careful):
     way = "handles"
 
 
-class Node(Careful):
+class Node(Server):
     """The same in node: process.once."""
 
     needs = ("node",)
 
     @property
     def words(self) -> list[str]:
-        script = self.directory / "server.js"
-        save = f"require('fs').writeFileSync({json.dumps(str(self.directory / 'saved'))}, 'saved'); process.exit()"
-        script.write_text(
-            f"process.once('SIGTERM', () => setTimeout(() => {{ {save} }}, {SAVING * 1000}))\n"
-            f"require('fs').writeFileSync({json.dumps(str(self.directory / 'saved.up'))}, '')\n"
+        (self.directory / "server.js").write_text(
+            "const fs = require('fs')\n"
+            "const save = () => { fs.writeFileSync('done', ''); process.exit() }\n"
+            f"process.once('SIGTERM', () => setTimeout(save, {SAVING * 1000}))\n"
+            "fs.writeFileSync('begun', '')\n"
             "setInterval(() => {}, 1000)\n"
         )
-        return ["node", str(script)]
+        return ["node", "server.js"]
 
 
 class Redis(Server):
@@ -158,7 +155,7 @@ class Gunicorn(Server):
         """A worker loads the application when its handlers are there: a SIGTERM before is lost to it."""
         wait_until(lambda: len(list(self.directory.glob("ready-*"))) == 2, "both workers")
         self.request = Request(self.directory / "gunicorn.sock")
-        wait_until((self.directory / "begun").exists, "the request")
+        super().begin()
 
     def kept(self) -> bool:
         return self.request.answered(self.END)
@@ -223,12 +220,6 @@ class Celery(Server):
         subprocess.run([PYTHON, "-c", "import tasks; tasks.work.delay()"], cwd=self.directory, check=True)
         options = ["--concurrency", "1", "--without-gossip", "--without-mingle", "--without-heartbeat"]
         return [PYTHON, "-m", "celery", "--workdir", str(self.directory), "--app", "tasks", "worker", *options]
-
-    def begin(self) -> None:
-        wait_until((self.directory / "begun").exists, "the task")
-
-    def kept(self) -> bool:
-        return (self.directory / "done").exists()
 
 
 class Postgres(Server):

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tests.harness import PYINIT, Mode, Started, all_pids, started, wait_until
+from tests.harness import DEADLINE, PYINIT, Mode, Started, all_pids, link, started, wait_until
 from tests.servers.servers import Server
 
 SHELLS = {"dash": ["dash", "-c"], "bash": ["bash", "-c"], "busybox": ["busybox", "sh", "-c"]}
@@ -46,28 +46,18 @@ class Outcome(NamedTuple):
 
 def behind_pyinit(place: Mode, *options: str, shell: str = "", form: str = "{}") -> Way:
     """The way behind pyinit in one of its places."""
-    launcher = ["--pid-namespace"] if place == "launcher" else []
-    return Way((str(PYINIT), *launcher, *options, "--"), "pid1" if place == "pid1" else "subreaper", shell, form)
+    return Way((str(PYINIT), *options), place, shell, form)
 
 
 @contextmanager
 def running(kind: type[Server], way: Way) -> Iterator[tuple[Started, Server]]:
     """A server that is ready, in a directory that is gone afterwards; what it prints is in its file `out`."""
-    with tempfile.TemporaryDirectory(prefix="pyinit-") as name:
+    with tempfile.TemporaryDirectory(prefix="pyinit-") as name, open(Path(name, "out"), "wb") as out:
         directory = Path(name)
         directory.chmod(0o755)
         server = kind(directory)
-        with (
-            open(directory / "out", "wb") as out,
-            started(
-                *way.words(server),
-                init=list(way.init),
-                mode=way.mode,
-                cwd=directory,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-            ) as run,
-        ):
+        popen: dict[str, Any] = {"cwd": directory, "stdout": out, "stderr": subprocess.STDOUT}
+        with started(*way.words(server), init=list(way.init), mode=way.mode, **popen) as run:
             try:
                 server.begin()
                 yield run, server
@@ -77,18 +67,11 @@ def running(kind: type[Server], way: Way) -> Iterator[tuple[Started, Server]]:
 
 def kill_those_in(directory: Path) -> bool:
     """SIGKILL for all that work in `directory`; whether nobody did. nginx overwrites what `started` looks for."""
-    found = [pid for pid in all_pids() if works_in(pid, directory)]
+    found = [pid for pid in all_pids() if Path(link(pid, "cwd")).is_relative_to(directory)]
     for pid in found:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     return not found
-
-
-def works_in(pid: int, directory: Path) -> bool:
-    try:
-        return Path(os.readlink(f"/proc/{pid}/cwd")).is_relative_to(directory)
-    except OSError:
-        return False
 
 
 def stop(kind: type[Server], way: Way, signum: int = signal.SIGTERM, patience: float | None = None) -> Outcome:
@@ -96,16 +79,15 @@ def stop(kind: type[Server], way: Way, signum: int = signal.SIGTERM, patience: f
     with running(kind, way) as (run, server):
         run.send(signum)
         server.stopping()
+        killed = False
         try:
-            status = run.process.wait(patience or 60)
+            run.wait(patience or DEADLINE)
         except subprocess.TimeoutExpired:
             if patience is None:
                 raise
             run.send(signal.SIGKILL)
-            run.process.wait()
-            status = -signal.SIGKILL
-        kept = server.kept() and status != -signal.SIGKILL
-        return Outcome(kept, status if status >= 0 else 128 - status, (server.directory / "out").read_text())
+            killed = True
+        return Outcome(server.kept() and not killed, run.wait(), (server.directory / "out").read_text())
 
 
 def stops(
