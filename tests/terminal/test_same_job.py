@@ -14,11 +14,11 @@ from tests.harness import (
     UNSHARE,
     children_of,
     is_adviser,
-    link,
     missing,
     need,
     need_root,
     proc,
+    settled,
     state_of,
     status_of,
     wait_until,
@@ -94,7 +94,7 @@ def test_in_an_orphaned_group_nothing_is_stopped_for_ever(either: str, name: str
     with terminal("sh", "-c", f"({either} cat </dev/zero >/dev/null &); read x") as run:
         cat = run.the("cat")
         running = wait_until(lambda: [pid for pid in run.named("pyinit") if command_of(pid) == cat], "pyinit")[0]
-        wait_until(lambda: link(running, "cwd") == "/", "pyinit to settle")
+        settled(running)
         signum = getattr(signal, name)
         if whom == "the group":
             os.killpg(os.getpgid(running), signum)
@@ -116,7 +116,8 @@ def test_in_an_orphaned_group_a_command_that_stops_itself_is_continued(pyinit: s
 
 def settle(run: Terminal) -> None:
     """Wait until pyinit is done with the start. Until then the kernel drops its SIGTSTP in an orphaned group."""
-    wait_until(lambda: any(link(pid, "cwd") == "/" for pid in run.named("pyinit")), "pyinit to settle")
+    for pid in wait_until(lambda: run.named("pyinit"), "pyinit"):
+        settled(pid)
 
 
 # Case 3: as session leader or PID 1.
