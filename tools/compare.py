@@ -182,7 +182,9 @@ def ctrl_z(words: list[str]) -> str:
         if not saw(bash.prompt):
             return "not suspended"
         (cat,) = bash.named("cat")
-        if state_of(cat) != "T":
+        try:
+            wait_until(lambda: state_of(cat) == "T", deadline=PATIENCE)
+        except AssertionError:
             return "the launcher stops, the command goes on"
         bash.start("fg")
         return "suspended, `fg` continues it" if saw(lambda: bash.echoes("again")) else "suspended, `fg` does nothing"
