@@ -6,18 +6,20 @@ the tests through the fixtures there.
 """
 
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Self, TypeVar
+from typing import Self
 
 import pytest
 
-T = TypeVar("T")
+from tests.harness import descendants_of, name_of, proc, wait_until
+
 Inside = Callable[..., list[str]]  # the argv that runs these words where an engine is: here(), or Root.inside()
 
 PATIENCE = 120.0  # seconds that anything may take on a loaded machine
@@ -25,57 +27,8 @@ GRACE = 10.0  # seconds from `docker stop` to SIGKILL: Docker's default
 BY_ITSELF = 8.0  # seconds: a stop that took less did not wait for that SIGKILL
 
 
-def until(condition: Callable[[], T], what: str | Callable[[], str], seconds: float = PATIENCE) -> T:
-    """Poll `condition` until it returns something true, and return that; a failure names `what` did not happen."""
-    deadline = time.monotonic() + seconds
-    pause = 0.01
-    while not (result := condition()):
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {seconds:g} s: {what if isinstance(what, str) else what()}")
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.2)
-    return result
-
-
-class Process(NamedTuple):
-    """A process as the host sees it."""
-
-    pid: int
-    parent: int
-    state: str
-    name: str
-
-
-def processes() -> Iterator[Process]:
-    """Every process of the machine; see proc(5)."""
-    for directory in Path("/proc").iterdir():
-        if directory.name.isdigit() and (process := process_of(int(directory.name))):
-            yield process
-
-
-def process_of(pid: int) -> Process | None:
-    """What the host sees of `pid`; None if there is no such process."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    name, _, rest = stat.partition("(")[2].rpartition(")")
-    state, parent = rest.split()[:2]
-    return Process(pid, int(parent), state, name)
-
-
-def children(pid: int) -> list[Process]:
-    """The children of `pid`, zombies too."""
-    return [process for process in processes() if process.parent == pid]
-
-
-def descendants(pid: int) -> list[Process]:
-    """All processes below `pid`, zombies too, parents first."""
-    everyone = list(processes())
-    found = [process for process in everyone if process.parent == pid]
-    for ancestor in found:  # grows while it is walked
-        found += [process for process in everyone if process.parent == ancestor.pid]
-    return found
+# Each look asks an engine, which takes a while itself.
+until = functools.partial(wait_until, deadline=PATIENCE, pause=0.1)
 
 
 def here(*words: str) -> list[str]:
@@ -190,7 +143,7 @@ class Container:
 
     def names(self) -> list[str]:
         """The names of the processes below the first one, as the host sees them."""
-        return [process.name for process in descendants(self.pid)]
+        return [name_of(pid) for pid in descendants_of(self.pid)]
 
     def logs(self) -> str:
         """What was written to stdout and, after that, to stderr."""
@@ -224,9 +177,9 @@ class Container:
 def remove(directory: Path) -> None:
     """Remove an engine's directory: kill what still runs from it, undo its mounts, remove its cgroups."""
     containerd = directory / "exec/containerd/containerd.pid"
-    if containerd.exists() and (process := process_of(int(containerd.read_text()))) and process.name == "containerd":
-        os.kill(process.pid, 9)
-    for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+    if containerd.exists() and name_of(pid := int(containerd.read_text())) == "containerd":
+        os.kill(pid, 9)
+    for line in reversed(proc("self", "mountinfo").decode().splitlines()):
         if (mounted := line.split()[4]).startswith(f"{directory}/"):
             subprocess.run(["umount", "--lazy", mounted], check=False)
     shutil.rmtree(directory, ignore_errors=True)

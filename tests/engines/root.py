@@ -51,8 +51,7 @@ class Root:
         own = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount"]
         argv = [*own, "sh", "-c", ENTER, "sh", str(root), *directories]
         self.holder = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
-        assert self.holder.stdout is not None
-        if self.holder.stdout.readline() != "entered\n":
+        if not self.holder.stdout or self.holder.stdout.readline() != "entered\n":
             raise RuntimeError(f"{root} cannot be entered")
         return self
 

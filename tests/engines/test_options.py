@@ -1,8 +1,10 @@
 """The options of `docker run` that change what PID 1 is, or what it may do."""
 
+import psutil
 import pytest
 
-from tests.engines.engine import BY_ITSELF, Container, Docker, Run, children, descendants, process_of, until
+from tests.engines.engine import BY_ITSELF, Container, Docker, Run, until
+from tests.harness import children_of, name_of
 
 ORPHAN = "trap 'echo the orphan got TERM; exit' TERM; echo ready; while :; do sleep 0.1; done"
 # The orphan's parent is gone and it is in another session: only an init that adopted it can find it.
@@ -50,9 +52,9 @@ def test_a_restricted_container_exits_as_its_command_did(run: Run, pyinit: str, 
 def test_behind_docker_init_pyinit_adopts_as_a_subreaper(run: Run, pyinit: str) -> None:
     container = run("--init", pyinit, *LEAVE_ORPHAN)
     container.says("ready")
-    (second,) = children(container.pid)
-    assert second.name == "pyinit"
-    until(lambda: [child.name for child in children(second.pid)] == ["sh", "sh"], "pyinit adopted the orphan")
+    (second,) = children_of(container.pid)
+    assert name_of(second) == "pyinit"
+    until(lambda: list(map(name_of, children_of(second))) == ["sh", "sh"], "pyinit adopted the orphan")
     stops_with_its_orphan(container)
 
 
@@ -61,19 +63,20 @@ def test_in_the_hosts_pid_namespace_pyinit_adopts_and_leaves_nothing(run: Run, p
     container.says("ready")
     first = container.pid
     assert container.exec("cat", f"/proc/{first}/comm") == "pyinit"
-    until(lambda: [child.name for child in children(first)] == ["sh", "sh"], "pyinit adopted the orphan")
-    family = descendants(first)
+    until(lambda: list(map(name_of, children_of(first))) == ["sh", "sh"], "pyinit adopted the orphan")
+    family = psutil.Process(first).children(recursive=True)
     stops_with_its_orphan(container)
-    assert not [process for process in family if process_of(process.pid) == process]
+    assert family
+    assert not any(process.is_running() for process in family)
 
 
 def test_in_another_containers_pid_namespace_only_the_own_orphan_ends(run: Run, pyinit: str) -> None:
     other = run(pyinit, "sleep", "1000")
     container = run(f"--pid=container:{other.id}", pyinit, *LEAVE_ORPHAN)
     container.says("ready")
-    until(lambda: [child.name for child in children(container.pid)] == ["sh", "sh"], "pyinit adopted the orphan")
+    until(lambda: list(map(name_of, children_of(container.pid))) == ["sh", "sh"], "pyinit adopted the orphan")
     stops_with_its_orphan(container)
-    assert [child.name for child in children(other.pid)] == ["sleep"]
+    assert list(map(name_of, children_of(other.pid))) == ["sleep"]
     assert other.stop() < BY_ITSELF
 
 
@@ -82,7 +85,7 @@ def test_a_health_check_becomes_healthy_and_its_orphans_are_reaped(docker: Docke
     container = run(docker.image("pyinit-healthcheck", f"FROM {pyinit}\n{check}"), "sleep", "1000")
     container.exec("touch", "/tmp/healthy")
     until(lambda: container.inspect("State.Health.Status") == "healthy", "a healthy state")
-    until(lambda: [child.name for child in children(container.pid)] == ["sleep"], "all orphans are reaped")
+    until(lambda: list(map(name_of, children_of(container.pid))) == ["sleep"], "all orphans are reaped")
     assert container.stop() < BY_ITSELF
 
 

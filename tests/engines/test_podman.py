@@ -3,15 +3,14 @@
 import importlib
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.engines.base import REPOSITORY
-from tests.engines.engine import BY_ITSELF, Docker, children, process_of, until
+from tests.engines.engine import BY_ITSELF, Docker, until
 from tests.engines.podman import Podman
-from tests.harness import missing, need
+from tests.harness import children_of, missing, name_of, need
 
 MANIFESTS = REPOSITORY / "examples/pod.yaml"
 FINISHING = 2.0  # seconds that the Deployment's command needs
@@ -81,10 +80,7 @@ def test_what_podman_stop_sends_to_a_systemd_can_become_sigterm(podman: Podman, 
 def test_a_played_deployment_finishes_its_work_within_its_grace_period(podman: Podman, played: dict[str, str]) -> None:
     container = played["graceful"]
     says(podman, container, "ready")
-    pid = podman.inspect(container)["State"]["Pid"]
-    first = process_of(pid)
-    assert first is not None
-    assert first.name == "pyinit"
+    assert name_of(podman.inspect(container)["State"]["Pid"]) == "pyinit"
     began = time.monotonic()
     podman("pod", "stop", podman.inspect(container)["Pod"])
     assert time.monotonic() - began >= FINISHING
@@ -98,9 +94,9 @@ def test_in_a_shared_pid_namespace_pyinit_is_a_subreaper_and_takes_its_orphan_al
     container = played["shared"]
     says(podman, container, "ready")
     pid = podman.inspect(container)["State"]["Pid"]
-    assert Path(f"/proc/{pid}/comm").read_text() == "pyinit\n"
+    assert name_of(pid) == "pyinit"
     assert podman("exec", container, "cat", "/proc/1/comm") != "pyinit"
-    until(lambda: [child.name for child in children(pid)] == ["sh", "sh"], "pyinit adopted the orphan")
+    until(lambda: list(map(name_of, children_of(pid))) == ["sh", "sh"], "pyinit adopted the orphan")
     podman("stop", container)
     assert "the orphan got TERM" in podman.logs(container)
     assert podman.inspect(container)["State"]["ExitCode"] == 143

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.engines.base import SERVERS
-from tests.engines.engine import BY_ITSELF, Docker, Run, children, process_of, until
+from tests.engines.engine import BY_ITSELF, Docker, Run, until
+from tests.harness import children_of, name_of, state_of
 from tests.servers.programs import PROGRAMS, Program
 
 
@@ -25,10 +26,9 @@ def test_a_program_that_launches_itself_keeps_what_it_has(
     words = ["python3", *program.words[1:]]
     container = run("--volume", f"{tmp_path}:/srv", "--workdir", "/srv", servers, *words)
     program.begin()
-    init = process_of(container.pid)
-    assert init is not None
-    assert init.name == "pyinit"
-    until(lambda: all(child.state != "Z" for child in children(init.pid)), "every zombie is reaped")
+    init = container.pid
+    assert name_of(init) == "pyinit"
+    until(lambda: "Z" not in map(state_of, children_of(init)), "every zombie is reaped")
     began = time.monotonic()
     container.docker("stop", container.id)
     assert time.monotonic() - began < BY_ITSELF

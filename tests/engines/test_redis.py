@@ -12,7 +12,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.engines.base import BASE
-from tests.engines.engine import BY_ITSELF, GRACE, AddTable, Container, Docker, process_of, until
+from tests.engines.engine import BY_ITSELF, GRACE, AddTable, Container, Docker, until
+from tests.harness import name_of
 
 SERVER = "redis-server redis.conf"  # in /data, which is the working directory
 CONFIG = "logfile /data/redis.log\nsave 3600 1\n"
@@ -78,9 +79,8 @@ class Story:
         until(lambda: "Ready to accept connections" in self.log(), lambda: f"redis is ready: {self.log()!r}")
         assert self.container.exec("redis-cli", "set", "key", "the-value") == "OK"
         self.inside = self.container.exec("cat", "/proc/1/comm")
-        first = process_of(self.container.pid)
-        assert first is not None
-        self.outside = f"{first.pid} {first.name}"
+        first = self.container.pid
+        self.outside = f"{first} {name_of(first)}"
 
     def end(self) -> Outcome:
         """Stop it and look at what is left."""

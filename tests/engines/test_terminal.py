@@ -3,12 +3,12 @@
 import itertools
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pexpect
 import pytest
 
-from tests.engines.engine import PATIENCE, Docker, process_of, until
+from tests.engines.engine import PATIENCE, Docker, until
+from tests.harness import name_of, proc
 from tests.programs import RECORDER
 
 
@@ -35,8 +35,7 @@ class Terminal:
     def foreground(self) -> str:
         """The name of the leader of the terminal's foreground process group; see tpgid in proc(5)."""
         first = self.docker("inspect", "--format", "{{.State.Pid}}", self.name)
-        leader = process_of(int(Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[5]))
-        return leader.name if leader else ""
+        return name_of(int(proc(first, "stat").decode().rpartition(")")[2].split()[5]))
 
     def exit_status(self) -> int | None:
         """The exit status of the client, which is the container's."""

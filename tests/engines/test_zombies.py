@@ -3,7 +3,8 @@
 import pytest
 
 from tests.engines.base import BASE
-from tests.engines.engine import AddTable, Container, Docker, Run, children, until
+from tests.engines.engine import AddTable, Container, Docker, Run, until
+from tests.harness import children_of, name_of, state_of
 
 ORPHANS = 200
 MAKE_ORPHANS = f"i=0; while [ $i -lt {ORPHANS} ]; do (true &); i=$((i + 1)); done"
@@ -30,7 +31,7 @@ print("orphans:", orphans)
 
 def zombies(container: Container) -> int:
     """The zombies among the children of the container's PID 1."""
-    return sum(process.state == "Z" for process in children(container.pid))
+    return sum(state_of(pid) == "Z" for pid in children_of(container.pid))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def counted(docker: Docker, pyinit: str, table: AddTable) -> dict[str, int]:
             container.exec("sh", "-c", MAKE_ORPHANS)
             mine = [] if name == "sleep" else ["sleep"]
             until(
-                lambda: [child.name for child in children(container.pid) if child.state != "Z"] == mine,  # noqa: B023
+                lambda: [name_of(pid) for pid in children_of(container.pid) if state_of(pid) != "Z"] == mine,  # noqa: B023
                 "the end of the orphans",
             )
             if name == "pyinit":
