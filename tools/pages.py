@@ -233,7 +233,17 @@ def quoted(text: str) -> str:
 def shared_header() -> str:
     """Return pyinit/native/shared.h, which has the names and values of Python."""
     groups = (
-        ("What to do with a signal that comes in; see pyinit/base.", base, ("SIGNAL", "STOPS", "IF_SENT", "OR_TERM")),
+        (
+            "What to do with a signal that comes in; see pyinit/base.",
+            base,
+            (
+                "SIGNAL",
+                "STOPS",
+                "IF_SENT",
+                "OR_TERM",
+                "GROUP",
+            ),
+        ),
         ("Bits of the flags in struct orders.", native, ("PAUSES", "BOUNDED")),
         ("Sizes in struct orders.", native, ("SIGNALS", "MOST_PATHS")),
         ("pyinit's own exit status if it fails.", base, ("OWN_ERROR",)),
@@ -266,7 +276,7 @@ def shared_header() -> str:
 
 def in_words(order: int) -> str:
     """Return an order as C writes it."""
-    bits = [name for name in ("STOPS", "IF_SENT", "OR_TERM") if order & getattr(base, name)]
+    bits = [name for name in ("STOPS", "IF_SENT", "OR_TERM", "GROUP") if order & getattr(base, name)]
     return " | ".join([signal_name(order & base.SIGNAL), *bits])
 
 

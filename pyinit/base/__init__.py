@@ -22,16 +22,16 @@ VARIABLES = (b"PYINIT_OPTIONS", b"TINI_VERBOSITY", b"TINI_KILL_PROCESS_GROUP", b
 READERS = (b"LISTEN_PID", b"WATCHDOG_PID")
 
 STOP_SIGNALS = frozenset({_signal.SIGTERM, _signal.SIGINT, _signal.SIGQUIT})
-NEVER_REPLACED = (_signal.SIGTERM, _signal.SIGINT)  # by SIGTERM, if the main child ignores the stop signal
 ENDS_PAUSE = frozenset({_signal.SIGTERM, _signal.SIGINT})
 SUSPEND_SIGNALS = frozenset({_signal.SIGTSTP, _signal.SIGTTIN, _signal.SIGTTOU})
 KEYBOARD_STOPS = frozenset({_signal.SIGINT, _signal.SIGQUIT})  # Ctrl-C and Ctrl-\, which end a job
 # The signals that a terminal sends to a whole process group. SIGCONT is not here: a wait status shows whether it came.
 FROM_TERMINAL = SUSPEND_SIGNALS | KEYBOARD_STOPS | {_signal.SIGHUP, _signal.SIGWINCH}
 
-# The bits of an order. SIGNAL: deliver this one, unless it is 0. STOPS: it is a stop signal. IF_SENT:
-# only if a process has sent it. OR_TERM: deliver SIGTERM if the command ignores it.
-SIGNAL, STOPS, IF_SENT, OR_TERM = 0x7F, 0x80, 0x100, 0x200
+# The bits of an order. SIGNAL: deliver this one, unless it is 0. STOPS: it is a stop signal. IF_SENT: only if a process
+# has sent it. OR_TERM: deliver SIGTERM if the command ignores it, and if it ignores that too, signal its children.
+# GROUP: deliver it to the command's process group.
+SIGNAL, STOPS, IF_SENT, OR_TERM, GROUP = 0x7F, 0x80, 0x100, 0x200, 0x400
 
 AS_IT_IS: "Mapping[int, int]" = {}  # no signal is rewritten
 
@@ -47,7 +47,7 @@ class Options:
     """
 
     command: list[str]
-    scope: str = "child"
+    scope: str = ""  # "": child, but a SIGINT goes to the command's process group
     rewrites: "Mapping[int, int]" = AS_IT_IS
     remapped: frozenset[int] = frozenset()
     grace: float | None = None  # None: GRACE, and no limit after a stop signal
@@ -96,7 +96,9 @@ def orders(options: Options) -> list[int]:
     for signum in range(1, _signal.NSIG):
         order = outgoing = options.forwarded(signum) or 0
         if options.stops(signum):
-            order |= STOPS | (OR_TERM if outgoing not in NEVER_REPLACED else 0)
+            order |= STOPS | (OR_TERM if outgoing != _signal.SIGINT else 0)  # background jobs ignore SIGINT
+        if outgoing == _signal.SIGINT and not options.scope:
+            order |= GROUP  # as from a terminal
         if options.pause and not (signum in ENDS_PAUSE and order & STOPS):
             order = 0
         found.append(order | (IF_SENT if signum == _signal.SIGCHLD else 0))

@@ -15,22 +15,30 @@ if TYPE_CHECKING:
 
 
 class Targets:
-    """The processes below pyinit that `scope` asks for: child, group or all.
+    """The processes below pyinit that `scope` asks for: child, group or all. "" is child, and group for SIGINT.
 
     `child` is the main child. `share_group` says whether its process group is pyinit's own, as under a terminal.
+    `child_is_deaf` says whether the main child ignores the last stop signal, and SIGTERM too.
     """
 
     def __init__(self, scope: str, child: "MainChild", *, share_group: bool) -> None:
         self.scope, self.child, self.share_group = scope, child, share_group
         self.newest_signalled: tuple[int, int] | None = None  # when group or all got a stop signal; see proc.newest()
+        self.child_is_deaf = False
+        self.ignored_first: dict[int, bool] = {}  # by stop signal: whether the main child ignored the first of them
         self.warned_of_proc = False
 
-    def stop_comes(self) -> None:
-        """Remember which process is the newest, because a stop signal is about to be sent.
+    def scope_of(self, signum: int) -> str:
+        """Return the scope of `signum`: child, group or all."""
+        return self.scope or ("group" if signum == _signal.SIGINT else "child")
+
+    def stop_comes(self, signum: int) -> None:
+        """Remember which process is the newest, because the stop signal `signum` is about to be sent.
 
         This is needed only if there is a main child, and if the scope is group or all.
         """
-        if self.child.pid and self.scope != "child":
+        self.newest_signalled = None
+        if self.child.pid and self.scope_of(signum) != "child":
             from .proc import newest
 
             self.newest_signalled = newest()
@@ -38,24 +46,27 @@ class Targets:
     def signal_it_heeds(self, signum: int) -> int:
         """Return SIGTERM if the main child ignores the stop signal `signum`, as bash ignores SIGQUIT; else `signum`.
 
-        This is only for the scope child, because no other process gets the signal then. The leftover processes get
-        `signum` in the drain. SIGINT is not replaced, because background jobs have reason to ignore it.
+        Note whether the main child is deaf to that too. If it has begun to ignore a signal because that came before, it
+        is not deaf. With --scope group or all other processes get `signum` too, so nothing replaces it.
         """
-        if self.scope == "child":
-            try:
-                from .proc import process
-            except Exception:  # the package has been removed meanwhile
-                return signum
-            if process(self.child.pid).ignores(signum):
-                return _signal.SIGTERM
-        return signum
+        try:
+            from .proc import process
+        except Exception:  # the package has been removed meanwhile
+            return signum
+        child = process(self.child.pid)
+        if signum not in self.ignored_first:
+            self.ignored_first[signum] = child.ignores(signum)
+            self.ignored_first.setdefault(_signal.SIGTERM, child.ignores(_signal.SIGTERM))
+        self.child_is_deaf = self.ignored_first[signum] and self.ignored_first[_signal.SIGTERM]
+        return _signal.SIGTERM if self.ignored_first[signum] and self.scope_of(signum) == "child" else signum
 
     def signal(self, signum: int) -> None:
         """Send `signum` to the processes that the scope says. There must be a main child."""
+        scope = self.scope_of(signum)
         try:
-            if self.scope == "all":
+            if scope == "all":
                 self.signal_descendants(signum)
-            elif self.scope == "child":
+            elif scope == "child":
                 posix.kill(self.child.pid, signum)
             else:
                 self.signal_group(signum)

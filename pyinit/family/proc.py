@@ -7,8 +7,7 @@ two reads. The module leaves out what has gone.
 
 import _signal
 import posix
-from _stat import S_IWUSR
-from time import CLOCK_BOOTTIME, clock_gettime
+from time import CLOCK_BOOTTIME, clock_gettime, monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +46,10 @@ def init() -> int:
 
 class NoProcError(Exception):
     """An error: /proc is missing or shows other PIDs than pyinit's, so descendants cannot be found."""
+
+
+class LateError(Exception):
+    """An error: a deadline has passed while /proc was read."""
 
 
 class Process:
@@ -101,13 +104,43 @@ class Process:
         return self.state not in "ZX" or self.threads > 1
 
 
-def left() -> list[Process]:
-    """Return the leftover processes, without zombies: as PID 1 all of the namespace, otherwise the descendants.
+def left(deadline: float | None = None) -> dict[int, Process]:
+    """Return the leftover processes by PID, without zombies, and without the calling process.
 
-    Raises NoProcError as descendants() does.
+    These are the descendants. As PID 1 they are all of the namespace, except those that came in from outside, such as
+    by `docker exec`, and those below them. Such a process has no parent inside, so its parent is 0. Raises NoProcError
+    as descendants() does. LateError if the `deadline`, a time of monotonic(3) in seconds, passes meanwhile.
     """
-    pids = [pid for pid in _all_pids() if pid not in (1, posix.getpid())] if init() == 1 else descendants()
-    return [found for found in map(process, pids) if found.alive()]
+    check(deadline)
+    is_pid_1 = init() == 1
+    pids = [pid for pid in _all_pids() if pid not in (1, posix.getpid())] if is_pid_1 else descendants()
+    found = {}
+    for pid in pids:
+        check(deadline)
+        found[pid] = process(pid)
+    if is_pid_1:
+        for pid in below([pid for pid, one in found.items() if one.parent == 0 and pid not in _roots], found):
+            del found[pid]
+    return {pid: one for pid, one in found.items() if one.alive()}
+
+
+def below(roots: "Iterable[int]", everyone: "Mapping[int, Process]") -> set[int]:
+    """Return the PIDs `roots`, and those of `everyone` that descend from one of them."""
+    children: dict[int, list[int]] = {}
+    for pid, process in everyone.items():
+        children.setdefault(process.parent, []).append(pid)
+    family, found = list(roots), set(roots)
+    for pid in family:  # grows while it is walked
+        fresh = [child for child in children.get(pid, ()) if child not in found]
+        found.update(fresh)
+        family += fresh
+    return found
+
+
+def check(deadline: float | None) -> None:
+    """Raise LateError if the `deadline`, a time of monotonic(3) in seconds, has passed."""
+    if deadline is not None and monotonic() >= deadline:
+        raise LateError
 
 
 def process(pid: int) -> Process:
@@ -295,49 +328,6 @@ def threads(pid: int) -> "dict[int, dict[bytes, list[bytes]]]":
     except OSError:
         return {}
     return {task: _fields(f"/proc/{pid}/task/{task}/status") for task in tasks}
-
-
-def pipe_on_stdin(pid: int) -> str:
-    """Return the pipe that `pid` has as its stdin, such as `pipe:[4242]`; "" if it is none, or cannot be read."""
-    try:
-        target = posix.readlink(f"/proc/{pid}/fd/0")
-    except OSError:
-        return ""
-    return target if target.startswith("pipe:") else ""
-
-
-def pipes(
-    left: "Mapping[int, Process]", unsignalled: "Iterable[Process]", own_stdin: str
-) -> "tuple[dict[int, str], dict[int, set[str] | None]]":
-    """Return the readers with the pipe on their stdin, and the pipes that each process can write to, by PID.
-
-    The readers are those of the `unsignalled` whose stdin is a pipe other than `own_stdin`. If there is one, the pipes
-    are those of all processes in `left`; see pipes_written_by(). Otherwise there are none.
-    """
-    found = {process.pid: pipe_on_stdin(process.pid) for process in unsignalled}
-    readers = {pid: pipe for pid, pipe in found.items() if pipe not in ("", own_stdin)}
-    return readers, {pid: pipes_written_by(pid) for pid in left} if readers else {}
-
-
-def pipes_written_by(pid: int) -> "set[str] | None":
-    """Return the pipes that `pid` has open for writing; None if another user's process hides its descriptors."""
-    try:
-        links = [f"/proc/{pid}/fd/{fd}" for fd in posix.listdir(f"/proc/{pid}/fd")]
-    except PermissionError:
-        return None
-    except OSError:
-        return set()  # it has ended
-    pipes = set()
-    for link in links:
-        try:
-            target = posix.readlink(link)
-            if target.startswith("pipe:") and posix.lstat(link).st_mode & S_IWUSR:
-                pipes.add(target)
-        except PermissionError:  # with CAP_DAC_OVERRIDE, but without CAP_SYS_PTRACE, only the list can be read
-            return None
-        except OSError:
-            pass  # it has closed it
-    return pipes
 
 
 def name(pid: int) -> str:

@@ -10,7 +10,7 @@ import _signal
 import posix
 import sys
 
-from ..base import GRACE, OR_TERM, STOPS, orders
+from ..base import GRACE, GROUP, OR_TERM, STOPS, orders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class Told:
     `pid` is the process that the word is about.
 
     If `pid` is Python's parent, Python is its adviser. `child` is the command's process, or 0 if it has ended. `group`
-    is the command's process group. `stop` is the stop signal that came last, or 0.
+    is the command's process group. `stop` is the stop signal that came in last, or 0. `is_deaf` says whether the
+    command ignored what it got for that. `newest` says when its process group got it; see family.proc.newest().
 
     If `pid` is Python itself, `mask` is the signal mask that pyinit was started with. `ignored` holds SIGPIPE and
     SIGXFSZ if they were ignored then, because CPython ignores both at its own start. If `child` is 0, Python does the
@@ -42,12 +43,14 @@ class Told:
     `child` is a program that has launched itself.
     """
 
-    __slots__ = ("child", "group", "ignored", "mask", "pid", "stop")
+    __slots__ = ("child", "group", "ignored", "is_deaf", "mask", "newest", "pid", "stop")
 
     def __init__(self, word: str) -> None:
         """Parse `word`; ValueError."""
         numbers = [int(number) for number in word.removeprefix(WORD).split(",")]
-        self.pid, mask, ignores_pipe, ignores_xfsz, self.child, self.group, self.stop = numbers
+        self.pid, mask, ignores_pipe, ignores_xfsz, self.child, self.group, self.stop, deaf, time, newest = numbers
+        self.is_deaf = bool(deaf)
+        self.newest = (time * posix.sysconf("SC_CLK_TCK") // 1000, newest) if time else None
         self.mask: set[int] = {signum for signum in _signal.valid_signals() if mask >> (signum - 1) & 1}
         ignored = {_signal.SIGPIPE: ignores_pipe, _signal.SIGXFSZ: ignores_xfsz}
         self.ignored = [signum for signum, is_ignored in ignored.items() if is_ignored]
@@ -68,7 +71,7 @@ class Told:
 
         That pyinit does not execute the command, so it does not need the signal mask.
         """
-        return f"{WORD}{pid},0,1,1,{child},{group},0"
+        return f"{WORD}{pid},0,1,1,{child},{group},0,0,0,0"
 
 
 def told(words: list[str]) -> Told | None:
@@ -91,9 +94,11 @@ def told(words: list[str]) -> Told | None:
 def serves(options: "Options") -> bool:
     """Return whether the C program can wait with these options.
 
-    The C program forwards signals only to the command. Of the messages it prints only errors.
+    The C program forwards signals only to the command and to its process group. Of the messages it prints only errors.
     """
-    return options.scope == "child" and not options.wait_all and not options.warn_on_reap and options.verbosity <= 0
+    return (
+        options.scope in ("", "child") and not options.wait_all and not options.warn_on_reap and options.verbosity <= 0
+    )
 
 
 class Waiter:
@@ -113,7 +118,7 @@ class Waiter:
         self.pid_one, self.status_fd = pid_one, options.status_fd
         signals = orders(options)
         if pid_one > 1:
-            signals = [order & ~(STOPS | OR_TERM) for order in signals]
+            signals = [order & ~(STOPS | OR_TERM | GROUP) for order in signals]
         self.flags = (PAUSES if options.pause else 0) | (BOUNDED if options.kill_after is not None else 0)
         self.grace = next(bound for bound in (options.kill_after, options.grace, GRACE) if bound is not None)
         # Encode the paths as the file system does. In a program that launches itself, that is the locale's encoding.

@@ -29,14 +29,17 @@ static struct orders {
     int input;                   /* the descriptor of stdin: the orders come as descriptor 0; -1: stdin is closed */
     unsigned short signals[SIGNALS]; /* SIGNAL: deliver this one to the command, unless it is 0. STOPS: it is a stop
                                     signal. IF_SENT: deliver it only if a process has sent it. OR_TERM: if the command
-                                    ignores it, deliver SIGTERM; bash ignores SIGQUIT */
+                                    ignores it, deliver SIGTERM; bash ignores SIGQUIT. GROUP: to its process group */
     unsigned char statuses[256]; /* the exit status for each status of the command */
     char paths[MOST_PATHS];      /* the interpreter, or "" if the script's first line names it; then the script */
 } orders;
 
 static int group;                   /* the process group that the command was started in */
 static int status;                  /* the command's, in a shell's terms, once it has ended */
-static int stop;                    /* the last stop signal, as the command gets it, or 0 */
+static int stop, is_deaf;           /* the last stop signal that came in, or 0; whether the command ignored it */
+static long signalled_at;           /* milliseconds since boot; when the command's group got the stop signal, or 0 */
+static int newest;                  /* the newest process at that time */
+static sigmask asked, ignored;      /* the stop signals that have been sent; those that the command ignored then */
 static int adviser, advice = -1;    /* its PID, or 0; the wait status of one that has ended, or -1 */
 static long due, given_up, kill_at; /* times of now(): start an adviser, stop trying, the deadline of -k; 0: never */
 static int argc;                    /* as in main() */
@@ -47,8 +50,9 @@ static const struct timespec TENTH = {0, 100000000};
    native/__init__.py reads. If `pid` is 0, there is no such word. */
 static void become_python(int pid, sigmask mask, int child)
 {
-    sigmask numbers[] = {pid, mask, is_ignored(SIGPIPE), is_ignored(SIGXFSZ), child, group, stop};
-    char word[200], *end = put(word, WORD), line[1024], *python = orders.paths, *script = python;
+    sigmask numbers[] = {pid,   mask, is_ignored(SIGPIPE), is_ignored(SIGXFSZ), child,
+                         group, stop, is_deaf,             signalled_at,        newest};
+    char word[256], *end = put(word, WORD), line[1024], *python = orders.paths, *script = python;
     const char *argv[argc + 5];
     int count = 0;
 
@@ -181,11 +185,13 @@ static int send(int signum, int is_first)
    send SIGKILL. Then exit. */
 static void finish(void)
 {
-    int signum = stop && stop != SIGINT ? stop : SIGTERM, is_first = 1; /* a shell's background jobs ignore SIGINT */
+    int signum = orders.signals[stop] & SIGNAL, is_first = 1;
     long over = kill_at ? kill_at : now() + orders.grace * 100L;
 
     if (!WIFEXITED(advice) || WEXITSTATUS(advice) != HAS_SAID_WHY)
         say("the adviser has failed: the leftover processes get the stop signal now, and SIGKILL after the grace");
+    if (!signum || signum == SIGINT) /* a shell's background jobs ignore SIGINT */
+        signum = SIGTERM;
     close(0); /* perhaps the adviser failed because there was no free descriptor */
     for (long end = (over > now() ? over : now()) + CANNOT_DIE; reap() != -ECHILD && now() < end; is_first = 0) {
         if (!send(now() >= over ? SIGKILL : signum, is_first))
@@ -193,6 +199,26 @@ static void finish(void)
         nanosleep(&TENTH, 0);
     }
     _exit(orders.child && !orders.pid_one ? 128 + SIGKILL : orders.statuses[status]);
+}
+
+/* Return whether a process ignored a stop signal when that came first. Later it may ignore the signal because of that. */
+static int ignored_first(int pid, int signum)
+{
+    if (!(asked & SIGNAL_BIT(signum)) && ignores(pid, signum))
+        ignored |= SIGNAL_BIT(signum);
+    asked |= SIGNAL_BIT(signum);
+    return ignored & SIGNAL_BIT(signum) ? 1 : 0;
+}
+
+/* Send a signal to the command's process group, and to the command if it has left that. */
+static long signal_group(int command, int signum)
+{
+    long error;
+
+    signalled_at = milliseconds(CLOCK_BOOTTIME);
+    newest = newest_pid();
+    error = kill(-group, signum);
+    return getpgid(command) == group ? error : kill(command, signum);
 }
 
 static void act_on(const siginfo_t *info)
@@ -212,18 +238,21 @@ static void act_on(const siginfo_t *info)
     if (order & STOPS) {
         if (!stop && (orders.child || orders.flags & PAUSES))
             report("phase", "\"stopping\"");
-        stop = signum;
+        stop = info->si_signo;
+        is_deaf = signalled_at = 0;
         orders.flags &= ~PAUSES;
     }
     if (to) {
-        if (order & OR_TERM && ignores(to, signum))
+        if (order & OR_TERM && ignored_first(to, signum)) {
             signum = SIGTERM;
-        if (signum && kill(to, signum) == -EPERM) {
+            is_deaf = ignored_first(to, SIGTERM);
+        }
+        if (signum && (order & GROUP ? signal_group(to, signum) : kill(to, signum)) == -EPERM) {
             put(put_number(put(line, "cannot forward signal "), signum), " to the command: Operation not permitted");
             say(line);
         }
         if (order & STOPS && !adviser && !due)
-            due = now() + (orders.flags & BOUNDED ? 0 : SOON);
+            due = now() + (orders.flags & BOUNDED || is_deaf ? 0 : SOON);
         if (order & STOPS && orders.flags & BOUNDED && !kill_at)
             kill_at = now() + orders.grace * 100L;
     }

@@ -1,7 +1,7 @@
 /* What Python and the C program must both know. `python -m tools.pages` writes this file. */
 
 /* What to do with a signal that comes in; see pyinit/base. */
-enum { SIGNAL = 127, STOPS = 128, IF_SENT = 256, OR_TERM = 512 };
+enum { SIGNAL = 127, STOPS = 128, IF_SENT = 256, OR_TERM = 512, GROUP = 1024 };
 /* Bits of the flags in struct orders. */
 enum { PAUSES = 1, BOUNDED = 2 };
 /* Sizes in struct orders. */
@@ -13,8 +13,8 @@ enum { HAS_SAID_WHY = 124 };
 /* The orders for a command without options: the grace in tenths of a second, and what is done with a signal,
    if it is something else than to deliver it. */
 enum { GRACE = 50 };
-#define ORDERS [SIGINT] = SIGINT | STOPS, [SIGQUIT] = SIGQUIT | STOPS | OR_TERM, \
-    [SIGTERM] = SIGTERM | STOPS, [SIGCHLD] = SIGCHLD | IF_SENT
+#define ORDERS [SIGINT] = SIGINT | STOPS | GROUP, [SIGQUIT] = SIGQUIT | STOPS | OR_TERM, \
+    [SIGTERM] = SIGTERM | STOPS | OR_TERM, [SIGCHLD] = SIGCHLD | IF_SENT
 /* The word for Python, and the flags of the interpreter, which isolate it; see pyinit/native. */
 #define WORD "--told="
 #define FLAGS "-ISXutf8"

@@ -194,12 +194,18 @@ __asm__(".globl _start\n_start: mov x29, 0\n mov x30, 0\n mov x0, sp\n bl begin\
 
 /* ---- Text ---- */
 
+/* Return the time in milliseconds. */
+static long milliseconds(int clock)
+{
+    struct timespec time = {0, 0};
+    clock_gettime(clock, &time);
+    return time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
 /* Return the time in milliseconds, by CLOCK_MONOTONIC. It is never 0. */
 static long now(void)
 {
-    struct timespec time = {0, 0};
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * 1000 + time.tv_nsec / 1000000 + 1;
+    return milliseconds(CLOCK_MONOTONIC) + 1;
 }
 
 static int begins(const char *text, const char *with)
@@ -288,6 +294,19 @@ static sigmask mask_in(const char *text, const char *name)
     for (text += *text ? 9 : 0; *text > ' '; text++)
         mask = mask << 4 | (*text <= '9' ? *text - '0' : *text - 'a' + 10);
     return mask;
+}
+
+/* Return the PID of the newest process; see proc_loadavg(5). */
+static int newest_pid(void)
+{
+    char text[64];
+    int fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC), size = fd < 0 ? 0 : read(fd, text, sizeof text), pid = 0;
+
+    for (int i = 0; i < size; i++)
+        pid = text[i] == ' ' ? 0 : text[i] >= '0' && text[i] <= '9' ? pid * 10 + text[i] - '0' : pid;
+    if (fd >= 0)
+        close(fd);
+    return pid;
 }
 
 /* Return whether a process ignores a signal, by SIG_IGN or because that is the default; see signal(7). */

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from time import sleep
 from typing import NamedTuple
 
-from ..base import NEVER_REPLACED, UsageError
+from ..base import OR_TERM, UsageError, orders
 from ..base.signals import signal_name, signal_number
 from ..family import proc
 from ..family.proc import IGNORED_BY_DEFAULT
@@ -140,7 +140,7 @@ def _forwarding(init: Member, main: Member, group: dict[int, Member], signum: in
         return [_stopped(main, name)]
     found = []
     does = effect(main, outgoing)
-    if own and does == IGNORED and outgoing not in NEVER_REPLACED and own.options.scope == "child":
+    if own and does == IGNORED and orders(own.options)[signum] & OR_TERM and own.options.scope in ("", "child"):
         does = effect(main, signal.SIGTERM)  # pyinit sends SIGTERM in place of a signal that the command ignores
     if does in (IGNORED, BLOCKED) and not (own and own.options.kill_after is not None):
         what = "ignores" if does == IGNORED else "blocks"
@@ -177,7 +177,7 @@ def _told_by_pyinit(init: Member, own: Init, main: Member, group: dict[int, Memb
     if not options.stops(outgoing):
         text = f"PID 1, pyinit, forwards {signal_name(outgoing)}, but takes it for no stop signal"
         return [*found, Finding("no-stop", text, "TERM, INT and QUIT are, and what -r makes of one", pids(init), False)]
-    if options.scope != "child":
+    if options.scope not in ("", "child"):
         whom = "all at once" if options.scope == "all" else f"the process group of PID {main.pid} at once"
         return [*found, Finding("order", f"PID 1, pyinit, signals {whom}", "", pids(main), False)]
     order = rounds(init, None if is_draining else main, group, outgoing)

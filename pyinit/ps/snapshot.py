@@ -6,7 +6,7 @@ from time import CLOCK_BOOTTIME, clock_gettime
 from typing import NamedTuple
 
 from ..base import Options, UsageError
-from ..family import proc
+from ..family import pipes, proc
 from ..native import WORD, Told
 from ..run import options
 from ..stop import order
@@ -255,16 +255,15 @@ def rounds(init: Member, main: Member | None, group: dict[int, Member], signum: 
     told = [] if main is None else [[main]]
     deaf = {process.birth for process in left.values() if process.is_deaf_to(signum)}
     unsignalled = list(left.values())
-    readers, written = proc.pipes(left, unsignalled, proc.pipe_on_stdin(init.pid))
+    readers, written = pipes.pipes(left, unsignalled, pipes.pipe_on_stdin(init.pid))
     while unsignalled and len(told) < MOST_ROUNDS:
-        heads, reading, writers = order.next_to_signal(left, unsignalled, deaf, readers, written)
-        listeners = order.without_waiting(heads, left, deaf, reading, writers, ())
-        if not listeners:
+        due = order.Turn(left, unsignalled, deaf, readers, written).due()
+        if not due:
             break
-        gone = {process.pid for process in listeners}
+        gone = {process.pid for process in due}
         told.append([group[pid] for pid in sorted(gone)])
         unsignalled = [process for process in unsignalled if process.pid not in gone]
         left = {pid: process for pid, process in left.items() if pid not in gone or process.birth in deaf}
         readers = {pid: pipe for pid, pipe in readers.items() if pid in left and pid not in gone}
-        written = {pid: pipes for pid, pipes in written.items() if pid in left} if readers else {}
+        written = {pid: mine for pid, mine in written.items() if pid in left} if readers else {}
     return told

@@ -126,13 +126,15 @@ class Init:
         from ..base import output, signals  # noqa: F401
         from ..family import Targets
         from ..family.reaper import Reaper
-        from ..stop import Stop, drain  # noqa: F401
+        from ..stop import Stop
+        from ..stop.drain import Signalling
 
         options, has_terminal = self.options, self.inherited.terminal is not None
         self.stop = Stop(grace=options.grace, kill_after=options.kill_after, wait_all=options.wait_all)
         self.stop.announce = lambda phase: log.report(self.status_fd, f'{{"phase": "{phase}"}}')
         self.targets = Targets(options.scope, self.child, share_group=has_terminal)
         self.reaper = Reaper(self.child, self.child_changed, watches=has_terminal, warns=options.warn_on_reap)
+        self.signalling = Signalling(self.stop, self.targets, self.reaper)
         self.start_job()
 
     def start_job(self) -> None:
@@ -150,7 +152,11 @@ class Init:
         """Forward signals and reap until the main child has ended; with --pause until SIGTERM or SIGINT."""
         self.reap()  # a child that pyinit was started with may have ended before pyinit blocked SIGCHLD
         while self.lives():
-            self.take_signal(self.stop.deadline())
+            self.take_signal(self.next_deadline())
+
+    def next_deadline(self) -> float | None:
+        """Do what is due in a stop while the main child lives. Return the time at which to do so again, or None."""
+        return self.signalling.act()
 
     def lives(self) -> bool:
         """Return whether pyinit must wait before the drain, for the main child or for the end of --pause."""
@@ -177,15 +183,11 @@ class Init:
             log.attempt(self.reaper.reap)
 
     def act_on(self, siginfo: "_signal.struct_siginfo | None") -> None:
-        """Do what a signal, or None for the deadline, asks for.
+        """Do what a signal, or None if none came in time, asks for.
 
         A SIGCHLD from the kernel is for pyinit itself. pyinit forwards a SIGCHLD that a process sent by kill(2).
         """
         if siginfo is None:
-            if self.child.pid:
-                self.stop.expire()
-                log.info(f"{self.stop.kill_after:g} s after a stop signal: SIGKILL")
-                self.targets.kill_descendants()
             return
         signum = siginfo.si_signo
         order = self.orders[signum]
@@ -196,7 +198,7 @@ class Init:
             self.forward(siginfo, order, group_got_it=group_got_it)
         elif order & STOPS:
             self.pauses = False
-            self.ask_to_stop(order & SIGNAL)
+            self.ask_to_stop(order & SIGNAL, signum)
         elif order & SIGNAL and not group_got_it:
             self.targets.signal_descendants(order & SIGNAL)
         if self.job is not None and signum in SUSPEND_SIGNALS:
@@ -219,15 +221,15 @@ class Init:
             log.debug(f"{signal_name(signum)} came in; forwarded: {signal_name(outgoing) if outgoing else 'nothing'}")
         if outgoing and self.child.pid:
             if order & STOPS:
-                self.ask_to_stop(outgoing)
+                self.ask_to_stop(outgoing, signum)
                 if order & OR_TERM and siginfo.si_code <= 0:
                     outgoing = self.targets.signal_it_heeds(outgoing)
             self.targets.signal(outgoing)
 
-    def ask_to_stop(self, signum: int) -> None:
-        """Note that a stop signal has come in, which is `signum` for the command. The caller forwards it."""
-        self.targets.stop_comes()
-        self.stop.ask(signum, monotonic())
+    def ask_to_stop(self, signum: int, came: int) -> None:
+        """Note that the stop signal `came` has come in, which is `signum` for the command. The caller forwards it."""
+        self.targets.stop_comes(signum)
+        self.stop.ask(signum, monotonic(), came)
 
     def continue_child(self) -> None:
         """Continue the main child, which has not got SIGCONT."""
@@ -268,11 +270,12 @@ class Init:
             from ..stop.drain import drain
 
             try:
-                drain(self.stop, self.targets, self.reaper, self.take_signal)
+                drain(self.signalling, self.take_signal)
             except NoProcError as error:
                 self.targets.warn_of_proc(error)
-                group_got_it = self.options.scope == "all" and self.targets.newest_signalled is not None
-                self.simple_drain(SIGCONT if group_got_it else self.stop.drain_signal())
+                has_got_it = self.options.scope == "all" and self.targets.newest_signalled is not None
+                signum = self.stop.drain_signal()
+                self.simple_drain(SIGCONT if has_got_it else _signal.SIGTERM if signum == _signal.SIGINT else signum)
 
     def exit(self) -> "NoReturn":
         """Exit with the main child's status, or die of the same signal under a terminal; see Job.die_of()."""

@@ -153,8 +153,12 @@ class Launcher(Init):
         self.reaper = BothChildren(self)
         log.attempt(self.start_job)
 
-    def ask_to_stop(self, signum: int) -> None:
-        """Send the stop signal `signum` to PID 1, if the command has ended. Otherwise forward() sends it."""
+    def next_deadline(self) -> float | None:
+        """Return None: PID 1 applies the options."""
+        return None
+
+    def ask_to_stop(self, signum: int, came: int) -> None:
+        """Send the stop signal `came` to PID 1, if the command has ended. Otherwise forward() sends it."""
         if not self.child.pid:
             self.signal_pid_one(signum)
 

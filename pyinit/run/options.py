@@ -185,11 +185,11 @@ def _always(value: object) -> "Callable[[object, str], object]":
 
 
 OPTIONS = (
-    Option("c", "single-child", "", "dumb-init", "scope", _always("child"), "= --scope child, the default"),
+    Option("c", "single-child", "", "dumb-init", "scope", _always("child"), "= --scope child"),
     Option("g", "group", "", "tini, catatonit", "scope", _always("group"), "= --scope group"),
     Option(
         "", "scope", "SCOPE", "", "scope", _scope,
-        "forward to: child, group (its process group) or all (every descendant)",
+        "forward to: child, group (its process group) or all (every descendant); default: child, INT to group",
     ),
     Option(
         "r", "rewrite", "SIG:SIG", "dumb-init", "rewrites", _rewrites,

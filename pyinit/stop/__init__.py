@@ -3,23 +3,30 @@
 This is how pyinit stops, in the words of pyinit(1):
 
  1. When the command has ended, pyinit sends the leftover processes the last stop signal that has come in, as -r
-    rewrites it, or SIGTERM if there was none, if that was SIGINT, or if the process ignores it.
+    rewrites it, or SIGTERM if there was none; a process that ignores it, or that does not catch SIGINT, gets SIGTERM.
  2. pyinit sends it to each process once, except to one that ignores it and does not block it.
  3. If a leftover process descends from another one that does not ignore the signal, pyinit signals the ancestor first,
-    and the descendant if it is still there when the ancestor has ended.
+    and the descendant when the ancestor has ended, or still blocks the signal after the grace.
  4. If a process reads its stdin from a pipe that was made inside, the kernel gives it end of file when the pipe's
-    writers have ended, so pyinit signals the writers first.
- 5. pyinit signals such a reader if it is still there a second or two after its writers have ended.
+    writers have ended, so pyinit signals the writers first; if its own children write to the pipe, pyinit signals
+    these at once.
+ 5. When the writers have ended, pyinit signals such a reader after a second or two if it has a handler; otherwise the
+    reader is finishing its work, and pyinit signals it, and its children without a handler, when the grace is nearly
+    over.
  6. If pyinit cannot see who may write to a pipe (another user's process, without CAP_SYS_PTRACE), it takes that process
     for a writer.
- 7. With -g or --scope all, pyinit does not signal a process that has got the forwarded signal.
+ 7. pyinit does not signal a process that has got the forwarded signal already: by -g, by --scope all, or because it was
+    in the command's process group when SIGINT came.
  8. pyinit sends SIGCONT to every leftover process.
- 9. If the drain has a deadline, pyinit signals, one second before it, every process that it has not signalled yet; if
-    the drain has less than two seconds until its deadline, half-way.
-10. At the deadline pyinit sends SIGKILL until no process is left.
-11. If processes cannot be killed (state D, another user's), pyinit waits 2 s for them, names them in a warning and
-    exits.
-12. The killing takes no longer than 30 s in all.
+ 9. If another stop signal comes in, pyinit sends it to the same processes in the same order; but if a SIGINT follows a
+    SIGINT, pyinit sends SIGKILL at once.
+10. If the drain has a deadline, pyinit signals, one second before it, every process that it has not signalled yet and
+    that is not finishing; if the drain has less than two seconds until its deadline, half-way.
+11. At the deadline pyinit sends SIGKILL until no process is left.
+12. If processes cannot be killed (state D, another user's), pyinit waits 2 s for them, and 30 s in all, names them in a
+    warning and exits.
+
+If the command lives but ignores the stop signal, pyinit passes it over, and does the same with its descendants.
 
 stop.drain does this, and stop.order decides the order. This module knows only the phases. It looks at no process and
 reads no clock: its caller reports each event with its time, in seconds of monotonic(3), and does what the phase asks
@@ -29,12 +36,12 @@ for.
     running    lives            -> stopping        -> draining (a)(b)    -                     -
     stopping   lives            (forwarded)        -> draining (b)       -> killing            -
     waiting    has ended        -> draining (b)    -                     -                     -
-    draining   has ended        first: (c)         -                     -> killing            -> killing
-                                second: killing
+    draining   has ended        (c)                -                     -> killing            -> killing
     killing    whatever         -                  (stays)               -                     -
 
-(a) With --wait-all, waiting. (b) With --grace 0, killing. (c) From then on somebody has asked for the drain, so only
---kill-after or an explicit --grace limits it. (d) The grace is over, and every process that is left ignores the signal,
+(a) With --wait-all, waiting. (b) With --grace 0, killing. (c) It is sent to the leftover processes
+again, and only --kill-after or an explicit --grace limits the drain from then on. A SIGINT that follows a SIGINT:
+-> killing. (d) The grace is over, and every process that is left ignores the signal,
 may not be signalled or is stopped.
 """
 
@@ -48,31 +55,50 @@ if TYPE_CHECKING:
 
 RUNNING, STOPPING, WAITING, DRAINING, KILLING = "running", "stopping", "waiting", "draining", "killing"
 LAST_CALL = 1.0  # seconds before the deadline
+FINISH = 0.2  # seconds before the end of the grace
 
 
 class Stop:
     """The phase of a stop, and its times.
 
     `grace` and `kill_after` are what the options say, in seconds, or None. `signum` is the last stop signal, as the
-    command gets it, or 0 if none has come. `announce` is called with each new phase.
+    command gets it, or 0 if none has come. `came` is the same signal as it came in, and `count` is the number of
+    those that have come. `announce` is called with each new phase.
     """
 
-    __slots__ = ("announce", "bounded", "grace", "grace_over", "kill_after", "kill_at", "phase", "signum", "wait_all")
+    __slots__ = (
+        "announce",
+        "bounded",
+        "came",
+        "count",
+        "finish_by",
+        "grace",
+        "grace_over",
+        "kill_after",
+        "kill_at",
+        "phase",
+        "signum",
+        "wait_all",
+    )
 
     def __init__(self, *, grace: float | None = None, kill_after: float | None = None, wait_all: bool = False) -> None:
         self.phase = RUNNING
         self.announce: Callable[[str], None] = lambda _: None
-        self.signum = 0
+        self.signum = self.came = self.count = 0
         self.grace = GRACE if grace is None else grace
         self.bounded = grace is not None  # whether the grace also limits a drain that was asked for
-        self.grace_over = 0.0
+        self.grace_over = self.finish_by = 0.0
         self.kill_after = kill_after
         self.kill_at: float | None = None
         self.wait_all = wait_all
 
-    def ask(self, signum: int, now: float) -> None:
-        """Note that a stop signal has come at the time `now`, and that the command gets it as `signum`."""
-        if self.phase == DRAINING and self.signum:
+    def ask(self, signum: int, now: float, came: int = 0) -> None:
+        """Note that a stop signal has come at the time `now`, and that the command gets it as `signum`.
+
+        It came in as `came`, which is the same as `signum` unless it is given.
+        """
+        came = came or signum
+        if self.phase == DRAINING and came == self.came == _signal.SIGINT:
             self._go_to(KILLING)
         elif self.phase == WAITING:
             self._drain(now)
@@ -80,7 +106,8 @@ class Stop:
             self._go_to(STOPPING)
         if self.kill_after is not None and not self.signum:
             self.kill_at = now + self.kill_after
-        self.signum = signum
+        self.signum, self.came = signum, came
+        self.count += 1
 
     def main_child_ended(self, now: float) -> None:
         """Note that the main child, or --pause, has ended at the time `now`, and that other processes are left."""
@@ -96,6 +123,7 @@ class Stop:
     def _drain(self, now: float) -> None:
         self._go_to(DRAINING if self.grace else KILLING)
         self.grace_over = now + self.grace
+        self.finish_by = self.grace_over - min(FINISH, self.grace / 10)
 
     def deadline(self) -> float | None:
         """Return the time at which the caller has to call expire(), or None if no time is known now."""
@@ -104,11 +132,8 @@ class Stop:
         return self.kill_at if self.phase in (STOPPING, DRAINING) else None
 
     def drain_signal(self) -> int:
-        """Return the signal for the leftover processes: the last stop signal, or SIGTERM if there was none.
-
-        SIGINT becomes SIGTERM too, because a shell makes its background jobs ignore SIGINT.
-        """
-        return self.signum if self.signum not in (0, _signal.SIGINT) else _signal.SIGTERM
+        """Return the signal for the leftover processes: the last stop signal, or SIGTERM if there was none."""
+        return self.signum or _signal.SIGTERM
 
     def last_call(self) -> float | None:
         """Return the time at which every process gets the stop signal that has not got it yet.

@@ -10,12 +10,12 @@ import _signal
 import posix
 from time import monotonic
 
-from ..base import SIGNAL, STOPS, log, orders
+from ..base import OR_TERM, SIGNAL, STOPS, log, orders
 from ..base.wait import wait_for_signal
 from ..family import Targets, proc, send
 from ..run.command import MainChild
 from . import Stop
-from .drain import drain
+from .drain import Signalling, drain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,17 +53,25 @@ class Adviser:
         self.child = MainChild()
         self.child.pid, self.child.group = told.child, told.group
         self.birth = proc.process(told.child).birth if told.child else None
+        if told.child and proc.parent(told.child) == 0:  # with -n it is a child of the launcher, which is outside
+            proc.set_root(told.child)
+        self.targets = Targets(options.scope, self.child, share_group=False)
         self.stop = Stop(grace=options.grace, kill_after=options.kill_after)
         if told.stop:
-            self.stop.ask(told.stop, monotonic())
+            signum = self.orders[told.stop] & SIGNAL
+            self.stop.ask(signum, monotonic(), told.stop)
+            self.targets.ignored_first[signum] = self.targets.ignored_first[_signal.SIGTERM] = told.is_deaf
+            self.targets.child_is_deaf = told.is_deaf
+            self.targets.newest_signalled = told.newest
+        self.signalling = Signalling(self.stop, self.targets, self)
         self.stop.announce = lambda phase: log.report(options.status_fd, f'{{"phase": "{phase}"}}')
 
     def run(self) -> None:
         """Wait for the command's end, then drain."""
         self.look_at_command()
         while self.child.pid:
-            self.take_signal(self.stop.deadline())
-        drain(self.stop, Targets("child", self.child, share_group=False), self, self.take_signal)
+            self.take_signal(self.signalling.act())
+        drain(self.signalling, self.take_signal)
 
     def nobody_is_left(self) -> None:
         """Note that /proc shows no leftover process.
@@ -78,25 +86,24 @@ class Adviser:
             process = proc.process(self.child.pid)
             if not process.alive() or process.birth != self.birth:
                 self.child.pid = 0
+                proc.set_root(0)
 
     def take_signal(self, deadline: float | None) -> None:
-        """Wait for the next signal and act on it.
-
-        `deadline` is a time of monotonic(3), in seconds. If it passes while the command lives, kill all descendants.
-        None means no deadline.
-        """
+        """Wait for the next signal until the `deadline`, a time of monotonic(3) in seconds or None, and act on it."""
         siginfo = wait_for_signal(deadline)
         if siginfo is None:
-            if self.child.pid:
-                self.stop.expire()
-                send.kill_descendants()
+            pass
         elif siginfo.si_pid != proc.init():
             pass  # a leftover process has called kill(-1), which spares PID 1 but not its adviser
         elif siginfo.si_signo == _signal.SIGCHLD:
             self.reaped += 1
             self.look_at_command()
         elif (order := self.orders[siginfo.si_signo]) & STOPS:
-            self.stop.ask(order & SIGNAL, monotonic())
+            signum = order & SIGNAL
+            self.targets.stop_comes(signum)
+            self.stop.ask(signum, monotonic(), siginfo.si_signo)
+            if self.child.pid and order & OR_TERM:
+                self.targets.signal_it_heeds(signum)
         else:  # the C program sends it only after the command's end, and the SIGCHLD for that may still be pending
             self.look_at_command()
             if order & SIGNAL and not self.child.pid:

@@ -9,7 +9,8 @@ from time import monotonic
 
 from ..base import log
 from ..family import proc, send
-from . import DRAINING, WAITING, order
+from ..family.pipes import pipe_on_stdin, pipes
+from . import DRAINING, KILLING, STOPPING, WAITING
 from .order import LOOK_AGAIN, Drain
 
 TYPE_CHECKING = False
@@ -33,7 +34,74 @@ KILL_AGAIN = 0.05  # seconds between two rounds of SIGKILL
 MOST_NAMES = 10  # in one message
 
 
-def drain(stop: "Stop", targets: "Targets", reaper: "Deaths", take_signal: "Callable[[float | None], None]") -> None:
+class Signalling:
+    """The sending of the stop signal, in its order, by looks at /proc.
+
+    While the main child lives, there is something to look at only if it is deaf to the signal. `reaper` knows which
+    processes have ended.
+    """
+
+    def __init__(self, stop: "Stop", targets: "Targets", reaper: "Deaths") -> None:
+        self.stop, self.targets, self.reaper = stop, targets, reaper
+        self.order = Drain(stop, targets)
+        self.look_at = self.looked = self.cost = 0.0  # the times of the next and the last look, and what a look takes
+        self.reaped = 0
+        self.own_stdin = ""  # the pipe on pyinit's stdin, of which other processes may be readers too
+
+    def act(self) -> float | None:
+        """Do what is due now. Return the time of monotonic(3), in seconds, at which to call this again, or None.
+
+        Call it after each signal too. Raises NoProcError in a drain.
+        """
+        if self.stop.phase not in (STOPPING, DRAINING):
+            return None
+        now, deadline, last_call = monotonic(), self.stop.deadline(), self.stop.last_call()
+        if deadline is not None and now >= deadline:
+            self.stop.expire()
+            if self.targets.child.pid:
+                log.info(f"{self.stop.kill_after:g} s after a stop signal: SIGKILL")
+                self.targets.kill_descendants()
+            return None
+        if self.stop.phase == STOPPING and not self.targets.child_is_deaf:
+            return deadline
+        if self.reaper.reaped > self.reaped:  # it may have left processes behind; if many die, not each gets a look
+            self.look_at = min(self.look_at, self.looked + LOOKS_APART * self.cost)
+        if now >= self.look_at or self.order.has_news() or self.order.is_last_call(now):
+            try:
+                self.look(now, deadline)
+            except proc.NoProcError as error:
+                if self.stop.phase == DRAINING:
+                    raise
+                self.targets.warn_of_proc(error)
+                self.targets.child_is_deaf = False
+        return min([self.look_at, *(bound for bound in (deadline, last_call) if bound is not None and bound > now)])
+
+    def look(self, now: float, deadline: float | None) -> None:
+        """Look at the processes, and send the signals that are due `now`.
+
+        If the `deadline` passes meanwhile, the look has been in vain.
+        """
+        self.reaped = self.reaper.reaped
+        self.own_stdin = self.own_stdin or pipe_on_stdin(posix.getpid())
+        try:
+            look = Look(self.own_stdin, self.targets.child.pid, deadline)
+            for signum, pids in self.order.step(look, now):
+                send.send((signum,), pids, look.left)
+        except proc.LateError:
+            return
+        if self.stop.phase == DRAINING and not look.left and not somebody_is_left():
+            self.reaper.nobody_is_left()
+        self.looked = monotonic()
+        self.look_at = self.looked if self.order.seems_over else self.looked + LOOK_AGAIN
+        for moment in (self.stop.finish_by, self.stop.grace_over):
+            if self.looked < moment:
+                self.look_at = min(self.look_at, moment)
+        self.cost = self.looked - now
+        if self.stop.phase == KILLING:
+            log.info("no leftover process heeds the signal")
+
+
+def drain(signalling: Signalling, take_signal: "Callable[[float | None], None]") -> None:
     """Let the leftover processes end, and kill those that remain when the time is over.
 
     With --wait-all, first wait until a stop signal comes. Then send the stop signal to each process that has not got
@@ -43,67 +111,48 @@ def drain(stop: "Stop", targets: "Targets", reaper: "Deaths", take_signal: "Call
     `take_signal` waits for a signal and acts on it. Its argument is a deadline, a time of monotonic(3) in seconds, or
     None. It also reaps, if this process is the parent. Raises NoProcError if the leftover processes cannot be seen.
     """
-    began = monotonic()
+    stop, reaper, began = signalling.stop, signalling.reaper, monotonic()
     if log.level >= log.INFO:
         reaper.names = _tell_who_is_left()
     stop.main_child_ended(began)
     while stop.phase == WAITING and not reaper.childless:
         take_signal(None)
-    if not reaper.childless:
-        _let_end(stop, targets, reaper, take_signal)
+    signalling.look_at = 0.0
+    while stop.phase == DRAINING and not reaper.childless:
+        until = signalling.act()
+        if stop.phase == DRAINING and not reaper.childless:
+            take_signal(until)
     if not reaper.childless:
         _kill_all(reaper, take_signal)
     log.info(f"drained in {monotonic() - began:.2f} s")
 
 
-def _let_end(stop: "Stop", targets: "Targets", reaper: "Deaths", take_signal: "Callable[[float | None], None]") -> None:
-    """Send the stop signal in its order, and look again, until no process is left or the time is over."""
-    leftovers, own_stdin = Drain(stop, targets), proc.pipe_on_stdin(posix.getpid())
-    look_at = looked = monotonic()
-    cost = 0.0
-    while stop.phase == DRAINING and not reaper.childless:
-        now, deadline, last_call = monotonic(), stop.deadline(), stop.last_call()
-        if deadline is not None and now >= deadline:
-            stop.expire()
-        elif now >= look_at or leftovers.is_last_call(now):
-            look = Look(own_stdin)
-            for signum, pids in leftovers.step(look, now):
-                send.send((signum,), pids, look.left)
-            if not look.descendants() and not somebody_is_left():
-                reaper.nobody_is_left()
-            looked = monotonic()
-            look_at, cost = looked if leftovers.seems_over else looked + LOOK_AGAIN, looked - now
-            if stop.phase != DRAINING:
-                log.info("no leftover process heeds the signal")
-        else:
-            reaped = reaper.reaped
-            bounds = [bound for bound in (deadline, last_call) if bound is not None and bound > now]
-            take_signal(min([look_at, *bounds]))
-            if reaper.reaped > reaped:  # it may have left processes behind; if many die, not each death gets a look
-                look_at = min(look_at, looked + LOOKS_APART * cost)
-
-
 class Look:
     """The leftover processes at one moment: `left` by PID, and what else Drain.step() asks. NoProcError without /proc.
 
-    `own_stdin` is the pipe on pyinit's stdin, of which other processes may be readers too.
+    `own_stdin` is the pipe on pyinit's stdin, of which other processes may be readers too. If `child` is not 0, it is
+    the main child, and the look is only at the main child and its descendants. LateError if the `deadline`, a time of
+    monotonic(3) in seconds, passes before the look is complete.
     """
 
-    def __init__(self, own_stdin: str) -> None:
-        self.own_stdin = own_stdin
-        self.left = {process.pid: process for process in proc.left()}
-
-    def descendants(self) -> "list[Process]":
-        """Return those that descend from pyinit."""
-        return order.descendants(proc.init(), self.left)
+    def __init__(self, own_stdin: str = "", child: int = 0, deadline: float | None = None) -> None:
+        self.own_stdin, self.deadline = own_stdin, deadline
+        self.left = proc.left(deadline)
+        if child:
+            family = proc.below([child], self.left)
+            self.left = {pid: process for pid, process in self.left.items() if pid in family}
 
     def pipes(self, unsignalled: "Iterable[Process]") -> "tuple[dict[int, str], dict[int, set[str] | None]]":
-        """Return the pipes that the `unsignalled` read and all write; see proc.pipes()."""
-        return proc.pipes(self.left, unsignalled, self.own_stdin)
+        """Return the pipes that the `unsignalled` read and all write; see family.pipes."""
+        return pipes(self.left, unsignalled, self.own_stdin, self.deadline)
 
     def is_out_of_reach(self, process: "Process", signum: int) -> bool:
         """Return whether `signum` cannot get to `process`."""
         return proc.is_out_of_reach(process, signum)
+
+    def waits_for_signals(self, process: "Process") -> bool:
+        """Return whether a thread of `process` is in sigtimedwait(2), as far as that may be seen."""
+        return any(proc.waits_for_signals(process.pid, thread) for thread in proc.threads(process.pid))
 
     def holds_off(self, process: "Process", signum: int) -> bool:
         """Return whether `process` blocks `signum`, which has come."""
@@ -157,7 +206,7 @@ def somebody_is_left() -> bool:
 
 def _births() -> "set[Birth]":
     """Return the births of the living descendants."""
-    return {process.birth for process in Look("").descendants()}
+    return {process.birth for process in proc.left().values()}
 
 
 def _tell_who_is_left() -> dict[int, str]:

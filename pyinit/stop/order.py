@@ -1,32 +1,39 @@
 """The order of the stop signal: which processes get it next.
 
-Nothing here makes a system call or reads a clock. Drain.step() is a function of a look at /proc and of the time.
+Nothing here makes a system call or reads a clock. Drain.step() is a function of a look at /proc and of the time. The
+time that all this takes is proportional to the number of processes and pipes.
 
-pyinit sends the stop signal to each process once. If an ancestor of a process will end, pyinit signals the ancestor
-first. An ancestor that manages its processes signals them itself, and pyinit must not do it behind its back. Any other
-ancestor leaves them behind, and pyinit signals them afterwards.
+Each stop signal that comes in reaches each process at most once. If an ancestor of a process will end, pyinit signals
+the ancestor first. An ancestor that manages its processes signals them itself, and pyinit must not do it behind its
+back. Any other ancestor leaves them behind, and pyinit signals them afterwards.
 
 pyinit signals a pipeline from its head. A process that reads its stdin from a pipe gets end of file when the writers
 have ended. If pyinit signalled the reader together with the writers, the reader would end first, and the next write
-would end the writers.
+would end the writers. A reader without a handler is finishing its work once its input has ended, and the signal would
+only kill it. So pyinit leaves it alone until the grace is nearly over, and its children without a handler too.
 
 A deaf process is one that does not heed the signal. The guardian of a process is its uppermost ancestor, among the
-leftover processes, that is not deaf. If there is none, the process is its own guardian. A set names a process by its
-birth; see Process.birth.
+leftover processes, that is not passed over. pyinit passes over a process that is deaf, that is finishing, or whose own
+children write its input. If there is no guardian, the process is its own guardian. A birth names a process; see
+Process.birth.
 """
 
 import _signal
 
+from . import DRAINING
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
+    from typing import TypeAlias
 
     from ..family import Targets
     from ..family.proc import Process
     from . import Stop
     from .drain import Look
 
-    Birth = tuple[int, int]
+    Birth: TypeAlias = tuple[int, int]
+    Pipes: TypeAlias = Collection[str] | None  # None: they are not known, so it may be any pipe
 
 LOOK_AGAIN = 1.0  # seconds between two looks at /proc; also what a reader gets after its last writer has ended
 
@@ -45,127 +52,162 @@ def was_signalled(process: "Process", scope: str, group: int, signum: int, when:
     return not process.is_deaf_to(signum)
 
 
-def next_to_signal(
-    left: "Mapping[int, Process]",
-    unsignalled: "Collection[Process]",
-    deaf: "Collection[Birth]",
-    readers: "Mapping[int, str]",
-    written: "Mapping[int, Collection[str] | None]",
-) -> "tuple[list[Process], dict[int, str], dict[int, Collection[str] | None]]":
-    """Return the heads, the readers among them, and the writers.
+def guardians(left: "Mapping[int, Process]", passed: "Collection[int]") -> dict[int, int]:
+    """Return the PID of each process's guardian, by the PID of the process; `passed` are the PIDs to pass over."""
+    top: dict[int, int] = {}  # the uppermost that is not passed over among a process and its ancestors; 0: none
+    for pid in left:
+        path = []
+        while pid in left and pid not in top:
+            top[pid] = 0  # PIDs that the kernel reuses while /proc is read can make a circle
+            path.append(pid)
+            pid = left[pid].parent
+        above = top.get(pid, 0)
+        for each in reversed(path):
+            above = top[each] = above or (0 if each in passed else each)
+    return {pid: top.get(process.parent, 0) or pid for pid, process in left.items()}
 
-    The heads are those of the `unsignalled` that are their own guardian. `left` are all leftover processes by PID.
-    `readers` and `written` are the pipes of processes, as family.proc.pipes() returns them. The writers are guardians,
-    as wait_for_end_of_file() takes them.
+
+class Turn:
+    """What one look says about the order.
+
+    `left` are all leftover processes by PID, and `unsignalled` are some of them. `deaf` are births. `readers` are PIDs
+    with the pipe on their stdin, and `written` are PIDs with the pipes that they can write to, as family.pipes.pipes()
+    returns them. `finishes` says whether a process only finishes its work once its input has ended.
+
+    The heads are those of the `unsignalled` that are their own guardian. `alone` are the PIDs of heads that read a pipe
+    without a writer and do not finish. `finishing` are the PIDs of those that do.
     """
-    found = left_to(left, deaf)
-    # A reader ends when its input ends. If its own children write that input, it cannot be the guardian of any process.
-    aside = {
-        left[reader].birth
-        for reader, pipe in readers.items()
-        if any(pid != reader and found[pid] == reader and pipe in (written[pid] or ()) for pid in written)
-    }
-    if aside:
-        found = left_to(left, {*deaf, *aside})
-    heads = [process for process in unsignalled if found[process.pid] == process.pid]
-    writers: dict[int, Collection[str] | None] = {}
-    for pid, mine in written.items():
-        others = writers.get(found[pid], ())
-        writers[found[pid]] = None if mine is None or others is None else {*mine, *others}
-    return heads, {process.pid: readers[process.pid] for process in heads if process.pid in readers}, writers
 
+    def __init__(
+        self,
+        left: "Mapping[int, Process]",
+        unsignalled: "Collection[Process]",
+        deaf: "Collection[Birth]",
+        readers: "Mapping[int, str]",
+        written: "Mapping[int, Pipes]",
+        finishes: "Callable[[Process], bool]" = lambda _: False,
+    ) -> None:
+        self.left, self.unsignalled, self.all_readers, self.written = left, unsignalled, readers, written
+        self.deaf = {pid for pid, process in left.items() if process.birth in deaf}
+        self.finishing: set[int] = set()
+        self._arrange(self.deaf)
+        # A reader ends when its input ends. If its own children write that input, it cannot be anybody's guardian.
+        aside = {pid for pid in readers if self._has_a_writing_child(pid)}
+        if aside:
+            self._arrange(self.deaf | aside)
+        ended = {pid for pid in self.alone if finishes(left[pid])}
+        if ended:
+            self.finishing = self._with_children(ended, finishes)
+            self._arrange(self.deaf | aside | self.finishing)
+            self.alone -= self.finishing
 
-def without_waiting(
-    heads: "Collection[Process]",
-    left: "Mapping[int, Process]",
-    deaf: "Collection[Birth]",
-    readers: "Mapping[int, str]",
-    writers: "Mapping[int, Collection[str] | None]",
-    ending: "Collection[int]",
-) -> "list[Process]":
-    """Return the `heads`, except the `readers` that wait for the end of their input.
+    def _with_children(self, ended: set[int], finishes: "Callable[[Process], bool]") -> set[int]:
+        """Return the PIDs `ended`, and those of their descendants that finish too."""
+        children: dict[int, list[Process]] = {}
+        for process in self.unsignalled:
+            children.setdefault(process.parent, []).append(process)
+        found, queue = set(ended), list(ended)
+        for pid in queue:  # grows while it is walked
+            fresh = [child.pid for child in children.get(pid, ()) if child.pid not in found and finishes(child)]
+            found.update(fresh)
+            queue += fresh
+        return found
 
-    The `ending`, whose input has just ended, are left out too. `readers` and `writers` are as in
-    wait_for_end_of_file().
-    """
-    going = [pid for pid in writers if pid not in readers and left[pid].birth not in deaf]
-    waiting = wait_for_end_of_file(readers, writers, {*ending, *going}).union(ending)
-    return [process for process in heads if process.pid not in waiting]
+    def _arrange(self, passed: set[int]) -> None:
+        """Find the heads, the readers among them and the writers."""
+        self.guardian = guardians(self.left, passed)
+        self.heads = [process for process in self.unsignalled if self.guardian[process.pid] == process.pid]
+        self.readers = {head.pid: self.all_readers[head.pid] for head in self.heads if head.pid in self.all_readers}
+        self.writers: dict[str, dict[int, int]] = {}  # by pipe: how many processes of each guardian can write to it
+        self.unknown: set[int] = set()  # guardians that may write to any pipe
+        for pid, pipes in self.written.items():
+            guardian = self.guardian[pid]
+            if pipes is None:
+                self.unknown.add(guardian)
+            for pipe in pipes or ():
+                count = self.writers.setdefault(pipe, {})
+                count[guardian] = count.get(guardian, 0) + 1
+        self.alone = {pid for pid, pipe in self.readers.items() if not self._has_writer(pid, pipe)}
 
+    def _has_a_writing_child(self, pid: int) -> bool:
+        """Return whether a process that is left to the reader `pid` writes what it reads."""
+        pipe = self.all_readers[pid]
+        itself = self.guardian[pid] == pid and pipe in (self.written[pid] or ())
+        return self.writers.get(pipe, {}).get(pid, 0) > itself
 
-def left_to(everyone: "Mapping[int, Process]", deaf: "Collection[Birth]") -> dict[int, int]:
-    """Return the PID of each process's guardian, by the PID of the process."""
-    return {pid: _left_to(process, everyone, deaf).pid for pid, process in everyone.items()}
+    def _has_writer(self, pid: int, pipe: str) -> bool:
+        """Return whether another guardian than the reader `pid` may write to `pipe`."""
+        return any(writer != pid for found in (self.writers.get(pipe, ()), self.unknown) for writer in found)
 
+    def waiting(self, ending: "Iterable[int]" = ()) -> set[int]:
+        """Return the PIDs of the readers that wait for a process that will end.
 
-def _left_to(process: "Process", everyone: "Mapping[int, Process]", deaf: "Collection[Birth]") -> "Process":
-    found = process
-    for _ in everyone:  # a bound, because PIDs that the kernel reuses while /proc is read can make a circle
-        parent = everyone.get(process.parent)
-        if parent is None:
-            break
-        process = parent
-        if process.birth not in deaf:
-            found = process
-    return found
+        The processes that will end are those that get the signal, those that finish, and the `ending`, which are PIDs
+        of readers whose input has just ended. A reader that waits for a waiting reader waits too. Readers in a circle,
+        such as two coprocesses, do not wait.
+        """
+        writes: dict[int, list[str]] = {}
+        for pipe, guardians in self.writers.items():
+            for guardian in guardians:
+                writes.setdefault(guardian, []).append(pipe)
+        not_yet: dict[str, list[int]] = {}  # the readers of each pipe that no source has reached
+        for pid, pipe in self.readers.items():
+            not_yet.setdefault(pipe, []).append(pid)
+        going = [pid for pid in {*writes, *self.unknown} if pid not in self.readers and pid not in self.deaf]
+        sources = [*going, *ending, *self.finishing]
+        found: set[int] = set()
+        for source in sources:  # grows while it is walked
+            for pipe in list(not_yet) if source in self.unknown else writes.get(source, ()):
+                fresh = [pid for pid in not_yet.get(pipe, ()) if pid != source]
+                if fresh:
+                    not_yet[pipe] = [pid for pid in not_yet[pipe] if pid == source]
+                    found.update(fresh)
+                    sources += fresh
+        return found
 
-
-def wait_for_end_of_file(
-    readers: "Mapping[int, str]", writers: "Mapping[int, Collection[str] | None]", going: "Collection[int]"
-) -> set[int]:
-    """Return the PIDs of the `readers` that wait for a process that will end.
-
-    `readers` are PIDs with the pipe on their stdin. `writers` are PIDs of guardians with the pipes that the guardian
-    and those below it can write to. None in place of these pipes means that they are not known, so it may be any pipe.
-    `going` are the PIDs of the processes that will end: they get the stop signal, or their input has ended. A reader
-    that waits for a waiting reader waits too. Readers in a circle, such as two coprocesses, do not wait.
-    """
-    waiting: set[int] = set()
-    while more := {
-        reader
-        for reader, pipe in readers.items()
-        if reader not in waiting and _writers_of(reader, pipe, writers) & waiting.union(going)
-    }:
-        waiting |= more
-    return waiting
-
-
-def without_writer(readers: "Mapping[int, str]", writers: "Mapping[int, Collection[str] | None]") -> set[int]:
-    """Return the PIDs of the `readers` that have no writer any more. The arguments are as in wait_for_end_of_file()."""
-    return {reader for reader, pipe in readers.items() if not _writers_of(reader, pipe, writers)}
-
-
-def _writers_of(reader: int, pipe: str, writers: "Mapping[int, Collection[str] | None]") -> set[int]:
-    return {pid for pid, pipes in writers.items() if pid != reader and (pipes is None or pipe in pipes)}
-
-
-def descendants(ancestor: int, everyone: "Mapping[int, Process]") -> "list[Process]":
-    """Return those of `everyone` that descend from the PID `ancestor`.
-
-    A process that came into the PID namespace by setns(2) is not among them.
-    """
-    family = {ancestor}
-    while more := {pid for pid, process in everyone.items() if process.parent in family} - family:
-        family |= more
-    return [process for pid, process in everyone.items() if pid in family]
+    def due(self, ending: "Collection[int]" = ()) -> "list[Process]":
+        """Return the heads whose turn it is. The `ending` are PIDs of readers whose input has just ended."""
+        waiting = self.waiting(ending).union(ending, self.finishing)
+        return [process for process in self.heads if process.pid not in waiting]
 
 
 class Drain:
-    """The leftover processes, and which of them pyinit has signalled: it signals each process once.
+    """The processes below pyinit, and which of them have got the last stop signal. The sets are births.
 
-    The sets name a process by its birth; see Process.birth.
+    If the main child still lives, it has got the signal itself. It holds its descendants back unless it is deaf.
     """
 
     def __init__(self, stop: "Stop", targets: "Targets") -> None:
         self.stop, self.targets = stop, targets
-        self.signum = stop.drain_signal()
+        self.signum = 0  # the stop signal that the processes get now
+        self.count = -1  # how many stop signals had come in when this one began
         self.called = False  # whether the last call has been made
         self.seems_over = False  # whether more time would end no process that the last look has shown
+        self.known: dict[int, tuple[set[Birth], set[Birth], set[Birth]]] = {}  # by signal: the next three
         self.seen: set[Birth] = set()
+        self.ignored: set[Birth] = set()  # those that were deaf to this signal when first seen, or in their turn
+        self.got: set[Birth] = set()  # those that have got this signal, perhaps more than once
         self.signalled: set[Birth] = set()
-        self.ignored: set[Birth] = set()  # those that were deaf to it when first seen, or in their turn
         self.blocked: set[Birth] = set()  # those that ignored and blocked it when they got it
         self.ended_input: dict[int, float] = {}  # PIDs of readers whose pipe has no writer, and since when
+
+    def has_news(self) -> bool:
+        """Return whether a stop signal has come that no process has got yet."""
+        return self.count != self.stop.count
+
+    def begin(self) -> None:
+        """Begin with the last stop signal, which no process has got from step() yet.
+
+        If pyinit drained without having been asked to, and the first stop signal is the same that the processes have
+        got, they do not get it again. A process that began to ignore a signal because of an earlier one is not deaf.
+        """
+        before, self.count = self.count, self.stop.count
+        signum = self.stop.drain_signal()
+        if before != 0 or signum != self.signum:
+            self.signum = signum
+            self.seen, self.ignored, self.got = self.known.setdefault(signum, (set(), set(), set()))
+            self.signalled, self.blocked = set(), set()
+            self.called = self.seems_over = False
 
     def is_last_call(self, now: float) -> bool:
         """Return whether it is time to signal every process that has not been signalled."""
@@ -176,39 +218,50 @@ class Drain:
         """Return what to do after a `look`: signals, each with the PIDs that get it, in this order.
 
         `now` is a time of monotonic(3), in seconds. At the last call every process gets the stop signal that has not
-        got it. If the sender of the stop signal sets the deadline, the drain goes on after the grace. If two looks show
-        then that every process is deaf or stopped, the time is over. One look can miss a process that loses its parent.
+        got it, unless it is finishing. If the sender of the stop signal sets the deadline, the drain goes on after the
+        grace. If two looks show then that every process is deaf or stopped, the time is over. One look can miss a
+        process that loses its parent.
         """
+        if self.has_news():
+            self.begin()
         is_last = self.is_last_call(now)
         self.called = self.called or is_last
-        late = now >= self.stop.grace_over
+        late = self.stop.phase == DRAINING and now >= self.stop.grace_over
+        is_short = late or (self.stop.phase == DRAINING and now >= self.stop.finish_by)
         fresh = self.meet(look.left.values())
-        aloof = self.deaf(look, late=late)
+        deaf = self.deaf(look, late=late)
+        aloof = set(deaf)
         if late:  # unshare(1) is such a process: it blocks SIGTERM as long as its child lives
             aloof |= {process.birth for process in look.left.values() if self.holds_off(look, process)}
-        actions = self.signals(look.left.values() if is_last else self.whose_turn(look, aloof, now))
-        seemed_over, self.seems_over = self.seems_over, late and self.is_over(look)
-        if seemed_over and self.seems_over:
+        actions = self.signals(self.whose_turn(look, aloof, now, is_short=is_short, is_last=is_last))
+        is_over = late and all(one.state == "T" or self.is_deaf(one, deaf) for one in look.left.values())
+        seemed_over, self.seems_over = self.seems_over, is_over
+        if seemed_over and is_over:
             self.stop.expire()
         return [*actions, (_signal.SIGCONT, fresh)]
 
     def meet(self, left: "Iterable[Process]") -> list[int]:
-        """Return the PIDs of the processes that are new.
+        """Return the PIDs of the processes that are new, so they get SIGCONT.
 
         Remember which of them ignore the signal, and which have got the stop signal that pyinit forwarded. A look can
         miss a process, so some are new at a later look.
         """
+        targets, when = self.targets, self.targets.newest_signalled
         fresh = [process for process in left if process.birth not in self.seen]
-        when = self.targets.newest_signalled
         for process in fresh:
             self.seen.add(process.birth)
+            if process.pid == targets.child.pid:
+                self.signalled.add(process.birth)
+                if targets.child_is_deaf:
+                    self.ignored.add(process.birth)
+                continue
             if process.is_deaf_to(self.signum_for(process)):
                 self.ignored.add(process.birth)
             if when is not None and was_signalled(
-                process, self.targets.scope, self.targets.child.group, self.stop.signum, when
+                process, targets.scope_of(self.signum), targets.child.group, self.signum, when
             ):
                 self.signalled.add(process.birth)
-        return [process.pid for process in fresh]
+        return [process.pid for process in fresh if process.pid != targets.child.pid]
 
     def deaf(self, look: "Look", *, late: bool) -> "set[Birth]":
         """Return the births of the processes that do not heed the signal, as far as this can be known.
@@ -218,19 +271,24 @@ class Drain:
         return {
             process.birth
             for process in look.left.values()
-            if (process.birth in self.ignored and process.ignores(self.signum_for(process)))
+            if (process.birth in self.ignored and process.is_deaf_to(self.signum_for(process)))
             or (late and self.is_out_of_reach(look, process))
         }
+
+    def is_deaf(self, process: "Process", deaf: "set[Birth]") -> bool:
+        """Return whether `process` is one of the `deaf`, or was found to be deaf in its turn."""
+        return process.birth in deaf or (process.birth in self.ignored and process.is_deaf_to(self.signum_for(process)))
 
     def signals(self, due: "Iterable[Process]") -> "list[tuple[int, list[int]]]":
         """Return the stop signals for the `due` processes, except for those that are deaf to it or have got it."""
         found: dict[int, list[int]] = {}
         for process in due:
             signum = self.signum_for(process)
-            if process.is_deaf_to(signum):
+            if process.is_deaf_to(signum) and process.birth not in self.got:
                 self.ignored.add(process.birth)
             elif process.birth not in self.signalled:
                 self.signalled.add(process.birth)
+                self.got.add(process.birth)
                 if process.ignores(signum):
                     self.blocked.add(process.birth)
                 found.setdefault(signum, []).append(process.pid)
@@ -239,23 +297,39 @@ class Drain:
     def signum_for(self, process: "Process") -> int:
         """Return the stop signal for `process`: SIGTERM if it ignores the drain's own.
 
-        A shell's background jobs, for example, ignore SIGQUIT, but may heed SIGTERM.
+        A shell's background jobs, for example, ignore SIGQUIT, but may heed SIGTERM. SIGINT is only for a process that
+        catches it.
         """
+        if self.signum == _signal.SIGINT:
+            return _signal.SIGINT if process.catches(_signal.SIGINT) else _signal.SIGTERM
         return _signal.SIGTERM if process.ignores(self.signum) else self.signum
 
-    def whose_turn(self, look: "Look", deaf: "set[Birth]", now: float) -> "list[Process]":
-        """Return the processes whose turn it is `now`, a time of monotonic(3) in seconds.
+    def whose_turn(
+        self, look: "Look", deaf: "set[Birth]", now: float, *, is_short: bool, is_last: bool
+    ) -> "list[Process]":
+        """Return the processes whose turn it is `now`, a time of monotonic(3) in seconds; at the last call, all.
 
-        pyinit has not signalled such a process. Its ancestors, if any are left, are all `deaf`. It does not wait for an
-        end of file.
+        pyinit has not signalled such a process. Its ancestors, if any are left, are passed over. It does not wait for
+        an end of file, and is not finishing. If the time `is_short`, no process may finish.
         """
-        left = look.left
-        unsignalled = [process for process in left.values() if process.birth not in self.signalled]
-        heads, readers, writers = next_to_signal(left, unsignalled, deaf, *look.pipes(unsignalled))
-        alone = without_writer(readers, writers)
-        self.ended_input = {pid: self.ended_input.get(pid, now) for pid in alone}
-        ending = {pid for pid, since in self.ended_input.items() if now < since + LOOK_AGAIN}
-        return without_waiting(heads, left, deaf, readers, writers, ending)
+        unsignalled = [process for process in look.left.values() if process.birth not in self.signalled]
+
+        def finishes(process: "Process") -> bool:
+            return not is_short and self.finishes(look, process)
+
+        turn = Turn(look.left, unsignalled, deaf, *look.pipes(unsignalled), finishes)
+        if is_last:
+            return [process for process in unsignalled if process.pid not in turn.finishing]
+        self.ended_input = {pid: self.ended_input.get(pid, now) for pid in turn.alone}
+        return turn.due({pid for pid, since in self.ended_input.items() if now < since + LOOK_AGAIN and not is_short})
+
+    def finishes(self, look: "Look", process: "Process") -> bool:
+        """Return whether `process`, whose input has ended, only finishes its work: it has no handler for the signal.
+
+        A process that waits for signals has one. While it does, the kernel does not show them as blocked.
+        """
+        signum = self.signum_for(process)
+        return not (process.catches(signum) or process.blocks(signum) or look.waits_for_signals(process))
 
     def is_out_of_reach(self, look: "Look", process: "Process") -> bool:
         """Return whether `process` has got the stop signal in vain: it is deaf, or cannot be reached."""
@@ -266,8 +340,3 @@ class Drain:
     def holds_off(self, look: "Look", process: "Process") -> bool:
         """Return whether `process` has got the stop signal, but still blocks it."""
         return process.birth in self.signalled and look.holds_off(process, self.signum_for(process))
-
-    def is_over(self, look: "Look") -> bool:
-        """Return whether more time would end no descendant: each is deaf, or stopped by job control."""
-        deaf = self.deaf(look, late=True)
-        return all(process.state == "T" or process.birth in deaf for process in look.descendants())

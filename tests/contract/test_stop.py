@@ -81,7 +81,9 @@ def test_who_is_forked_between_the_stop_signal_and_the_drain_is_told_too(
     [
         ([], "SIGTERM", "SIGTERM"),
         ([], "SIGQUIT", "SIGQUIT"),
-        ([], "SIGINT", "SIGTERM"),
+        ([], "SIGINT", "SIGINT"),
+        (["-c"], "SIGINT", "SIGTERM"),
+        (["-r", "TERM:INT"], "SIGTERM", "SIGINT"),
         (["-r", "TERM:QUIT"], "SIGTERM", "SIGQUIT"),
         (["-r", "TERM:USR1"], "SIGTERM", "SIGUSR1"),
         (["-r", "HUP:TERM"], "SIGHUP", "SIGTERM"),
@@ -90,8 +92,8 @@ def test_who_is_forked_between_the_stop_signal_and_the_drain_is_told_too(
 )
 def test_what_is_left_is_told_the_same(tmp_path: Path, place: Mode, options: list[str], sent: str, told: str) -> None:
     file = tmp_path / "told"
-    # A shell catches SIGINT while it waits for a command in the foreground, because the terminal sends it to both.
-    script = '"$@" & wait' if sent == "SIGINT" else '"$@"; true'
+    # With -c the shell alone gets SIGINT, and a shell that waits for a command in the foreground does not die of it.
+    script = '"$@" & wait' if options == ["-c"] else '"$@"; true'
     with started(*options, "sh", "-c", script, "sh", *saver(file, 0.1), mode=place) as run:
         run.up()
         run.send(getattr(signal, sent))
@@ -128,15 +130,88 @@ def test_an_explicit_grace_bounds_a_stop_too(tmp_path: Path, place: Mode) -> Non
         assert run.alive() == []
 
 
-def test_a_second_stop_signal_ends_a_stop(tmp_path: Path, place: Mode) -> None:
+def test_a_second_ctrl_c_ends_a_stop(tmp_path: Path, place: Mode) -> None:
     file = tmp_path / "told"
-    with started("sh", "-c", '"$@"; true', "sh", *saver(file, 1000), mode=place, phases=True) as run:
+    with started("sh", "-c", '"$@" & wait', "sh", *saver(file, 1000), mode=place, phases=True) as run:
+        run.up()
+        run.send(signal.SIGINT)
+        run.enters("draining")
+        run.send(signal.SIGINT)
+        assert run.wait() == 130
+        assert run.alive() == []
+
+
+@pytest.mark.parametrize("form", ['"$@"; true', '"$@" & wait'])
+def test_each_further_stop_signal_reaches_a_leftover_once_and_does_not_kill_it(
+    tmp_path: Path, place: Mode, form: str
+) -> None:
+    """A preStop hook runs `kill -QUIT 1; sleep 5`, and then SIGTERM comes."""
+    file = tmp_path / "told"
+    with started("sh", "-c", form, "sh", *saver(file, 1.5), mode=place, phases=True) as run:
+        run.up()
+        run.send(signal.SIGQUIT)
+        run.enters("draining")
+        for _ in range(2):
+            run.send(signal.SIGTERM)
+        assert run.wait() == 128 + signal.SIGQUIT
+        assert file.read_text() in ("SIGQUIT SIGTERM SIGTERM", "SIGQUIT SIGTERM"), "two that are pending are one"
+
+
+def test_what_came_into_the_namespace_from_outside_is_neither_signalled_nor_waited_for(tmp_path: Path) -> None:
+    """The preStop hook itself: `docker exec` has no parent inside."""
+    need_root()
+    need("nsenter")
+    file = tmp_path / "told"
+    with started("sh", "-c", '"$@"; true', "sh", *saver(file, 0.3), mode="pid1") as run:
+        run.up()
+        hook = ["nsenter", "-t", str(run.pid), "-p", "-m", BASE_PYTHON, "-ISc", HOOK]
+        with subprocess.Popen(hook, stdout=subprocess.PIPE) as guest:
+            assert guest.stdout is not None
+            assert guest.stdout.readline() == b"in\n"
+            run.send(signal.SIGTERM)
+            assert run.wait() == 143
+            assert guest.stdout.read() == b"", "PID 1 has ended, so it died of SIGKILL, and got nothing before"
+            assert guest.wait(60) != 0
+        assert file.read_text() == "SIGTERM"
+
+
+# Says what it gets.
+HOOK = """
+import signal
+for signum in signal.SIGTERM, signal.SIGINT, signal.SIGCONT:
+    signal.signal(signum, lambda signum, _: print("got", signum, flush=True))
+print("in", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+@pytest.mark.parametrize(
+    "form", ["trap '' TERM; \"$@\"", "trap '' TERM; \"$@\" & wait", "trap '' TERM; sh -c '\"$@\"; true' sh \"$@\""]
+)
+def test_a_command_that_ignores_the_stop_signal_has_its_children_signalled(
+    tmp_path: Path, place: Mode, form: str
+) -> None:
+    """As mysqld_safe does, in front of a server with a handler of its own."""
+    file = tmp_path / "told"
+    with started("sh", "-c", f"trap '' TERM; {form}", "sh", *saver(file, 0.2), mode=place) as run:
         run.up()
         run.send(signal.SIGTERM)
-        run.enters("draining")
+        assert run.wait() == 0
+        assert file.read_text() == "SIGTERM"
+
+
+def test_a_command_that_begins_to_ignore_the_stop_signal_as_it_saves_is_left_alone(tmp_path: Path, place: Mode) -> None:
+    """Its children are its own business, also if the signal comes once more."""
+    file = tmp_path / "told"
+    script = """trap 'trap "" TERM; echo saving; sleep 1.5; exit 5' TERM; "$@" & wait"""
+    with started("sh", "-c", script, "sh", *saver(file, 0), mode=place) as run:
+        run.up()
         run.send(signal.SIGTERM)
-        assert run.wait() == 143
-        assert run.alive() == []
+        assert run.line() == b"saving\n"
+        run.send(signal.SIGTERM)
+        assert run.wait() == 5
+        assert file.read_text() == "SIGTERM"
 
 
 @pytest.mark.parametrize("options", [["-k", "0.5", "-t", "1000"], ["-a", "-k", "0.5"], ["-k", "0.5"]], ids=str)
@@ -230,6 +305,52 @@ def test_a_reader_whose_input_has_ended_is_told_within_seconds(tmp_path: Path, p
         run.send(signal.SIGTERM)
         run.wait()
         assert file.read_text() == "SIGTERM"
+
+
+def test_the_reader_of_a_named_fifo_is_signalled_after_its_writer(tmp_path: Path, place: Mode) -> None:
+    """`mkfifo p; tee log <p & server >p`."""
+    file, log, fifo = tmp_path / "told", tmp_path / "log", tmp_path / "fifo"
+    os.mkfifo(fifo)
+    script = f'tee {log} <{fifo} >/dev/null & "$@" >{fifo}; true'
+    with started("bash", "-c", script, "bash", *saver(file, 0.3), mode=place) as run:
+        wait_until(lambda: log.exists() and log.read_text() == "up\n", "it to be up")
+        run.send(signal.SIGTERM)
+        run.wait()
+        assert (file.read_text(), log.read_text()) == ("SIGTERM", "up\nthe last line\n")
+
+
+def test_a_reader_without_a_handler_finishes_its_work_after_its_input_has_ended(tmp_path: Path, place: Mode) -> None:
+    """`exec > >(uploader)`, and `tee >(gzip >file)`. It takes longer than a reader with a handler gets."""
+    need("bash")
+    file, log = tmp_path / "told", tmp_path / "log"
+    uploader = f"sh -c 'cat >{log}; sleep 2.2; echo uploaded >>{log}'"
+    script = f'exec > >(tee >({uploader}) >/dev/null); "$@"; true'
+    with started("bash", "-c", script, "bash", *saver(file, 0.1), mode=place) as run:
+        wait_until(lambda: log.exists() and log.read_text() == "up\n", "it to be up")
+        run.send(signal.SIGTERM)
+        assert run.wait() == 143
+        assert (file.read_text(), log.read_text()) == ("SIGTERM", "up\nthe last line\nuploaded\n")
+
+
+def test_what_a_finishing_reader_runs_is_signalled_at_once(tmp_path: Path, place: Mode) -> None:
+    file = tmp_path / "told"
+    script = 'echo x | xargs "$@"; true'
+    words = saver(file, 0.1)
+    with started("-v", "sh", "-c", script, "sh", *words, "xargs", stderr=subprocess.PIPE, mode=place) as run:
+        run.up()
+        run.send(signal.SIGTERM)
+        errors = run.process.communicate()[1].decode()
+        assert file.read_text() == "SIGTERM"
+    assert float(errors.partition("drained in ")[2].split()[0]) < 0.9, errors
+
+
+def test_a_reader_without_a_handler_that_never_ends_is_ended_within_the_grace(tmp_path: Path, place: Mode) -> None:
+    script = "echo x | { echo up >&2; exec sleep 1000; }; true"
+    with started("-t", "0.5", "sh", "-c", script, stderr=subprocess.PIPE, mode=place) as run:
+        assert run.line(run.stderr) == b"up\n"
+        run.send(signal.SIGTERM)
+        assert run.wait() == 143
+        assert run.alive() == []
 
 
 def test_a_reader_of_pyinits_own_stdin_is_told_at_once(tmp_path: Path, place: Mode) -> None:

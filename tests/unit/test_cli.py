@@ -20,7 +20,7 @@ def refusal(*words: str, **environ: str) -> str:
 def test_without_options_the_design_s_defaults_hold() -> None:
     options = parsed("true")
     assert options.command == ["true"]
-    assert (options.scope, options.rewrites, options.remapped) == ("child", {}, frozenset())
+    assert (options.scope, options.rewrites, options.remapped) == ("", {}, frozenset())
     assert (options.grace, options.kill_after, options.wait_all) == (None, None, False)
     assert (options.parent_death_signal, options.pid_namespace, options.pause) == (0, False, False)
     assert (options.warn_on_reap, options.verbosity, options.status_fd) == (False, 0, -1)

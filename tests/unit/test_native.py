@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pyinit.base import IF_SENT, OR_TERM, STOPS, Options, orders
+from pyinit.base import GROUP, IF_SENT, OR_TERM, STOPS, Options, orders
 from pyinit.native import Told, serves, told
 
 HUP, INT, QUIT, TERM, CHLD = signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD
@@ -15,13 +15,18 @@ HUP, INT, QUIT, TERM, CHLD = signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signa
 def test_every_signal_is_delivered_as_it_is_and_stop_signals_are_remembered() -> None:
     plan = orders(Options())
     assert len(plan) == signal.NSIG
-    stops: dict[int, int] = {TERM: TERM | STOPS, INT: INT | STOPS, QUIT: QUIT | STOPS | OR_TERM, CHLD: CHLD | IF_SENT}
+    stops: dict[int, int] = {
+        TERM: TERM | STOPS | OR_TERM,
+        INT: INT | STOPS | GROUP,
+        QUIT: QUIT | STOPS | OR_TERM,
+        CHLD: CHLD | IF_SENT,
+    }
     assert plan == [stops.get(number, number) for number in range(signal.NSIG)]
 
 
 def test_what_is_rewritten_is_delivered_so_and_what_is_dropped_is_not() -> None:
     plan = orders(Options(rewrites={HUP: TERM, TERM: QUIT, INT: 0}))
-    assert plan[HUP] == TERM | STOPS
+    assert plan[HUP] == TERM | STOPS | OR_TERM
     assert plan[TERM] == QUIT | STOPS | OR_TERM, "a shell may ignore SIGQUIT"
     assert plan[INT] == 0
 
@@ -65,11 +70,12 @@ def test_the_c_program_serves_what_is_a_number_or_a_row_of_its_tables(given: dic
 
 
 def test_a_word_says_who_is_meant() -> None:
-    for_adviser = Told(f"--told={os.getppid()},0,0,0,16,17,15")
+    for_adviser = Told(f"--told={os.getppid()},0,0,0,16,17,15,1,5000,99")
     assert for_adviser.is_for_adviser
     assert not for_adviser.is_for_command
-    assert (for_adviser.child, for_adviser.group, for_adviser.stop) == (16, 17, 15)
-    for_command = Told(f"--told={os.getpid()},{1 << (TERM - 1)},1,0,{os.getpid()},0,0")
+    assert (for_adviser.child, for_adviser.group, for_adviser.stop, for_adviser.is_deaf) == (16, 17, 15, True)
+    assert for_adviser.newest == (5 * os.sysconf("SC_CLK_TCK"), 99)
+    for_command = Told(f"--told={os.getpid()},{1 << (TERM - 1)},1,0,{os.getpid()},0,0,0,0,0")
     assert for_command.is_for_command
     assert not for_command.is_for_adviser
     assert for_command.mask == {TERM}
@@ -81,7 +87,7 @@ def test_a_word_says_who_is_meant() -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["--told=", "--told=x,0,0,0,0,0,0", "--told=0,0,0,0,0,0,0", "--told=1,2", "--to", "-v"]
+    "word", ["--told=", "--told=x,0,0,0,0,0,0,0,0,0", "--told=0,0,0,0,0,0,0,0,0,0", "--told=1,2", "--to", "-v"]
 )
 def test_a_word_for_another_process_is_an_option_that_nobody_knows(word: str) -> None:
     words = [word, "--", "true"]
@@ -90,6 +96,6 @@ def test_a_word_for_another_process_is_an_option_that_nobody_knows(word: str) ->
 
 
 def test_a_word_is_taken_away() -> None:
-    words = [f"--told={os.getpid()},0,0,0,0,0,0", "-v", "true"]
+    words = [f"--told={os.getpid()},0,0,0,0,0,0,0,0,0", "-v", "true"]
     assert told(words) is not None
     assert words == ["-v", "true"]

@@ -1,20 +1,25 @@
 """Who is told of a stop, and in which order, with no process in it."""
 
+import os
 import signal
+import time
 
 import pytest
 
-from pyinit.family.proc import Process
-from pyinit.stop.order import descendants, left_to, wait_for_end_of_file, was_signalled, without_writer
+from pyinit.family import proc
+from pyinit.family.proc import Process, below
+from pyinit.stop.order import Turn, guardians, was_signalled
 
 GROUP = 40
 
 
-def process(pid: int, *, parent: int = 1, group: int = GROUP, started: int = 0, ignored: int = 0) -> Process:
-    """As from /proc/PID/stat; `ignored` is a signal."""
+def process(
+    pid: int, *, parent: int = 1, group: int = GROUP, started: int = 0, ignored: int = 0, caught: int = 0
+) -> Process:
+    """As from /proc/PID/stat; `ignored` and `caught` are signals."""
     fields = [b"0"] * 33
     fields[0], fields[1], fields[2], fields[19] = b"S", b"%d" % parent, b"%d" % group, b"%d" % started
-    fields[30] = b"%d" % (1 << (ignored - 1) if ignored else 0)
+    fields[30], fields[31] = (b"%d" % (1 << (signum - 1) if signum else 0) for signum in (ignored, caught))
     return Process(pid, fields)
 
 
@@ -52,13 +57,12 @@ def test_who_ignores_the_signal_was_not_told_by_it() -> None:
 )
 def test_who_has_somebody_above_who_is_going_is_left_to_that(deaf: set[int], expected: dict[int, int]) -> None:
     everyone = {pid: process(pid, parent=parent) for pid, parent in {5: 1, 9: 5, 12: 9, 20: 0}.items()}
-    births = {(0, pid) for pid in deaf}
-    assert left_to(everyone, births) == expected
+    assert guardians(everyone, deaf) == expected
 
 
 def test_a_circle_of_parents_as_reused_pids_can_make_ends() -> None:
     everyone = {pid: process(pid, parent=parent) for pid, parent in {5: 9, 9: 5}.items()}
-    assert left_to(everyone, set()).keys() == everyone.keys()
+    assert guardians(everyone, set()).keys() == everyone.keys()
 
 
 @pytest.mark.parametrize("name", ["SIGWINCH", "SIGURG", "SIGCHLD", "SIGCONT"])
@@ -70,33 +74,87 @@ def test_what_is_ignored_by_default_is_ignored_unless_it_is_caught(name: str) ->
     assert not one.ignores(signum)
 
 
+# What each process reads and writes, who is deaf, who is due at once, and who reads a pipe without a writer.
 CASES = {
-    "server | tee": ({2: "a"}, {1: {"a"}, 2: set()}, {1}, {2}, set()),
-    "server | filter | tee": ({2: "a", 3: "b"}, {1: {"a"}, 2: {"b"}, 3: set()}, {1}, {2, 3}, set()),
-    "the writer has gone": ({2: "a"}, {2: set(), 3: {"b"}}, {3}, set(), {2}),
-    "the writer of the first of two has gone": ({2: "a", 3: "b"}, {2: {"b"}, 3: set()}, set(), {3}, {2}),
-    "it holds the other end itself": ({2: "a"}, {2: {"a"}}, set(), set(), {2}),
-    "the writer is deaf": ({2: "a"}, {1: {"a"}, 2: set()}, set(), set(), set()),
-    "one of two writers is deaf": ({3: "a"}, {1: {"a"}, 2: {"a"}, 3: set()}, {1}, {3}, set()),
-    "two coprocesses": ({1: "a", 2: "b"}, {1: {"b"}, 2: {"a"}}, set(), set(), set()),
-    "two coprocesses behind a server": ({1: "a", 2: "b"}, {1: {"b"}, 2: {"a"}, 3: {"a"}}, {3}, {1, 2}, set()),
-    "somebody's descriptors cannot be read": ({2: "a"}, {1: None, 2: set()}, {1}, {2}, set()),
-    "two pipelines": ({2: "a", 4: "b"}, {1: {"a"}, 2: set(), 4: set()}, {1}, {2}, {4}),
+    "server | tee": ({2: "a"}, {1: {"a"}}, set(), {1}, set()),
+    "server | filter | tee": ({2: "a", 3: "b"}, {1: {"a"}, 2: {"b"}}, set(), {1}, set()),
+    "the writer has gone": ({2: "a"}, {3: {"b"}}, set(), {2, 3}, {2}),
+    "the writer of the first of two has gone": ({2: "a", 3: "b"}, {2: {"b"}}, set(), {2, 3}, {2}),
+    "it holds the other end itself": ({2: "a"}, {2: {"a"}}, set(), {2}, {2}),
+    "the writer is deaf": ({2: "a"}, {1: {"a"}}, {1}, {1, 2}, set()),
+    "one of two writers is deaf": ({3: "a"}, {1: {"a"}, 2: {"a"}}, {2}, {1, 2}, set()),
+    "two coprocesses": ({1: "a", 2: "b"}, {1: {"b"}, 2: {"a"}}, set(), {1, 2}, set()),
+    "two coprocesses behind a server": ({1: "a", 2: "b"}, {1: {"b"}, 2: {"a"}, 3: {"a"}}, set(), {3}, set()),
+    "somebody's descriptors cannot be read": ({2: "a"}, {1: None}, set(), {1}, set()),
+    "two pipelines": ({2: "a", 4: "b"}, {1: {"a"}}, set(), {1, 4}, {4}),
+    "one pipe for all": ({1: "a", 2: "a", 3: "a"}, {1: {"a"}, 2: {"a"}}, set(), {1, 2, 3}, set()),
 }
 
 
-@pytest.mark.parametrize(("readers", "writers", "going", "waiting", "alone"), CASES.values(), ids=CASES)
-def test_a_pipeline_is_told_from_its_head(
+@pytest.mark.parametrize(("readers", "writers", "deaf", "due", "alone"), CASES.values(), ids=CASES)
+def test_a_pipeline_is_signalled_from_its_head(
     readers: dict[int, str],
     writers: dict[int, set[str] | None],
-    going: set[int],
-    waiting: set[int],
+    deaf: set[int],
+    due: set[int],
     alone: set[int],
 ) -> None:
-    assert without_writer(readers, writers) == alone
-    assert wait_for_end_of_file(readers, writers, going | alone) == waiting
+    left = {pid: process(pid, parent=0) for pid in {*readers, *writers}}
+    written = {pid: writers.get(pid, set()) for pid in left}
+    turn = Turn(left, list(left.values()), {left[pid].birth for pid in deaf}, readers, written)
+    assert turn.alone == alone
+    assert {one.pid for one in turn.due()} == due
+
+
+def family(parents: dict[int, int]) -> dict[int, Process]:
+    return {pid: process(pid, parent=parent) for pid, parent in parents.items()}
+
+
+def test_a_reader_whose_own_children_write_its_input_holds_nobody_back() -> None:
+    left = family({5: 1, 9: 5})
+    turn = Turn(left, list(left.values()), (), {5: "a"}, {5: set(), 9: {"a"}})
+    assert [one.pid for one in turn.due()] == [9]
+
+
+def test_who_finishes_is_left_alone_with_its_children_that_only_finish_too() -> None:
+    """`echo x | xargs server` and `exec > >(tee >(gzip >file))`."""
+    left = family({5: 1, 9: 5, 12: 5})
+    turn = Turn(left, list(left.values()), (), {5: "a"}, {5: {"b"}, 9: {"c"}, 12: set()}, lambda one: one.pid != 12)
+    assert turn.finishing == {5, 9}
+    assert [one.pid for one in turn.due()] == [12]
+
+
+def test_who_reads_from_one_that_finishes_waits_for_it() -> None:
+    left = family({5: 1, 9: 1})
+    turn = Turn(left, list(left.values()), (), {5: "a", 9: "b"}, {5: {"b"}, 9: set()}, lambda _: True)
+    assert (turn.finishing, turn.due()) == ({5}, [])
 
 
 def test_who_came_in_from_outside_is_no_descendant() -> None:
-    everyone = {pid: process(pid, parent=parent) for pid, parent in {5: 1, 9: 5, 12: 9, 20: 0, 21: 20, 3: 12}.items()}
-    assert {found.pid for found in descendants(1, everyone)} == {5, 9, 12, 3}
+    everyone = family({5: 1, 9: 5, 12: 9, 20: 0, 21: 20, 3: 12})
+    assert below([20], everyone) == {20, 21}
+    assert below([1], everyone) == {1, 5, 9, 12, 3}
+
+
+def test_a_look_at_proc_ends_at_its_deadline() -> None:
+    with pytest.raises(proc.LateError):
+        proc.left(time.monotonic())
+    assert os.getpid() not in proc.left(time.monotonic() + 60)
+
+
+@pytest.mark.parametrize("shape", ["pipeline", "chain", "crowd", "one pipe for all"])
+def test_ten_times_the_processes_take_some_ten_times_as_long(shape: str) -> None:
+    """Not a hundred times: pyinit neither reaps nor hears meanwhile."""
+
+    def seconds(count: int) -> float:
+        pids = range(2, count + 2)
+        left = family({pid: pid - 1 if shape == "chain" else 1 for pid in pids})
+        pipes = {pid: "a" if shape == "one pipe for all" else f"{pid}" for pid in pids}
+        piped = shape in ("pipeline", "one pipe for all")
+        readers = {pid: pipes[pid] for pid in pids if piped and pid > 2}
+        written: dict[int, set[str] | None] = {pid: {pipes.get(pid + 1, "a")} for pid in pids} if piped else {}
+        began = time.process_time()
+        Turn(left, list(left.values()), (), readers, written).due()
+        return time.process_time() - began
+
+    assert min(seconds(10_000) for _ in range(3)) < 40 * min(seconds(1_000) for _ in range(3))

@@ -30,7 +30,7 @@ def stop_in(phase: str, *, asked: bool = False, grace: float | None = None, kill
         (STOPPING, True, STOPPING),
         (WAITING, False, DRAINING),
         (DRAINING, False, DRAINING),
-        (DRAINING, True, KILLING),
+        (DRAINING, True, DRAINING),
         (KILLING, False, KILLING),
         (KILLING, True, KILLING),
     ],
@@ -80,13 +80,42 @@ def test_whoever_asks_sets_the_bound_unless_a_grace_was_given() -> None:
     assert stop_in(DRAINING, asked=True, grace=7).deadline() == 107
 
 
-def test_a_first_stop_signal_in_a_drain_lifts_the_bound_and_a_second_one_ends_it() -> None:
+def test_a_first_stop_signal_in_a_drain_lifts_the_bound() -> None:
     stop = stop_in(DRAINING)
     stop.ask(TERM, 102)
     assert (stop.phase, stop.deadline()) == (DRAINING, None)
     assert stop.grace_over == 100 + GRACE
-    stop.ask(TERM, 103)
+
+
+@pytest.mark.parametrize(
+    ("before", "then", "phase"),
+    [
+        ([INT], [INT], KILLING),
+        ([], [INT, INT], KILLING),
+        ([INT, TERM], [INT], DRAINING),
+        ([TERM], [TERM, TERM, QUIT, INT], DRAINING),
+        ([TERM], [INT, TERM, INT, INT], KILLING),
+    ],
+)
+def test_a_second_ctrl_c_in_a_drain_means_now(before: list[int], then: list[int], phase: str) -> None:
+    stop = Stop()
+    for signum in before:
+        stop.ask(signum, 100)
+    stop.main_child_ended(100)
+    for signum in then:
+        stop.ask(signum, 101)
+    assert stop.phase == phase
+
+
+def test_ctrl_c_is_what_comes_in_not_what_it_is_rewritten_to() -> None:
+    stop = stop_in(DRAINING)
+    stop.ask(TERM, 101, INT)
+    stop.ask(TERM, 101, INT)
     assert stop.phase == KILLING
+    stop = stop_in(DRAINING)
+    stop.ask(INT, 101, TERM)
+    stop.ask(INT, 101, TERM)
+    assert stop.phase == DRAINING
 
 
 def test_kill_after_counts_from_the_first_stop_signal_whenever_that_comes() -> None:
@@ -119,7 +148,7 @@ def test_the_deadline_ends_everything(phase: str) -> None:
 
 @pytest.mark.parametrize(
     ("came", "told"),
-    [((), TERM), ((TERM,), TERM), ((INT,), TERM), ((QUIT,), QUIT), ((TERM, signal.SIGUSR1), signal.SIGUSR1)],
+    [((), TERM), ((TERM,), TERM), ((INT,), INT), ((QUIT,), QUIT), ((TERM, signal.SIGUSR1), signal.SIGUSR1)],
 )
 def test_what_is_left_is_told_as_the_command_was(came: tuple[int, ...], told: int) -> None:
     stop = Stop()
