@@ -208,14 +208,14 @@ def locked(fds: "Iterable[int]") -> list[int]:
     files = {fd: found for fd in fds if (found := _file(fd))}
     if not files:
         return []  # do not read /proc/locks, for which the kernel takes 10 ms
+    content = b""
     try:
         table = posix.open("/proc/locks", posix.O_RDONLY | posix.O_CLOEXEC)
+        while chunk := posix.read(table, 65536):
+            content += chunk
+        posix.close(table)
     except OSError:
         return []
-    content = b""
-    while chunk := posix.read(table, 65536):
-        content += chunk
-    posix.close(table)
     rows = [line.split() for line in content.decode().splitlines()]
     own = {row[5] for row in rows if row[1] == "POSIX" and row[4] == str(posix.getpid())}
     return [fd for fd, name in files.items() if name in own]

@@ -6,10 +6,12 @@ plan of launch():
 1. launch() checks whatever it can before it changes anything.
 2. It blocks all signals. They stay blocked in the parent across execve(2), so pyinit takes the signals that come from
    now on.
-3. It calls fork(2). The child waits for the parent's exec, which closes a pipe. Only then is it certain that pyinit
-   will forward, reap and drain. Then the child goes on with the signal mask that the program had.
-4. The parent becomes the C program, as the waiter. If that was not built, or if an option or a terminal needs Python,
-   the parent becomes an isolated Python. One word of its command line names its child.
+3. It calls fork(2). The child waits until the parent has closed a pipe. Only then is it certain that pyinit will
+   forward, reap and drain, and has left the program's directory. Then the child goes on with the signal mask that the
+   program had.
+4. The parent becomes the C program, as the waiter, by execve(2), which closes the pipe. If the C program was not built,
+   or if an option or a terminal needs Python, the parent becomes an isolated Python. One word of its command line names
+   its child. It inherits the pipe, and closes it in Init.let_go().
 5. If the kernel can execute neither, the parent kills the child, which has done nothing. The parent undoes every
    change, and is the program again.
 """
@@ -189,7 +191,7 @@ def fork_and_become(options: Options, words: list[str]) -> None:
             waiter = native.Waiter(options, words, SCRIPT)
         child = posix.fork()
         if child:
-            become_pyinit(options, child, waiter, words, taken, has_terminal=has_terminal)
+            become_pyinit(options, child, waiter, words, taken, writer, has_terminal=has_terminal)
         posix.close(writer)
         posix.read(reader, 1)
         launched = posix.getpid()
@@ -211,10 +213,14 @@ def become_pyinit(
     waiter: "native.Waiter | None",
     words: list[str],
     taken: "list[_signal.struct_siginfo]",
+    writer: int,
     *,
     has_terminal: bool,
 ) -> "NoReturn":
-    """Become pyinit in the parent; OSError if that fails. Add the signals that it takes from the queue to `taken`."""
+    """Become pyinit in the parent; OSError if that fails. Add the signals that it takes from the queue to `taken`.
+
+    The child waits until `writer` is closed.
+    """
     # If SIGCHLD were ignored, the kernel would reap instead of pyinit. A SIGCHLD that this discards is no loss, because
     # pyinit reaps before it waits for a signal.
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
@@ -231,6 +237,7 @@ def become_pyinit(
         if outgoing:
             posix.kill(child, outgoing)
     word = native.Told.word(posix.getpid(), child=child, group=posix.getpgrp() if has_terminal else child)
+    posix.set_inheritable(writer, True)
     posix.execv(sys.executable, [*isolated(), word, *words])
 
 

@@ -99,8 +99,13 @@ def controlling_terminal() -> int | None:
     return terminal
 
 
-def start(inherited: Inherited, run: "Callable[[int], NoReturn]") -> "tuple[int, list[_signal.struct_siginfo]]":
+def start(
+    inherited: Inherited, run: "Callable[[int, Callable[[], None]], NoReturn]", let_go: "Callable[[], None]"
+) -> "tuple[int, list[_signal.struct_siginfo]]":
     """Fork the child that will be the command, and have it call `run`, which executes the command.
+
+    The second argument of `run` is a function that waits until this process has called `let_go`. `run` calls it before
+    the exec.
 
     Return the child's PID, and the signals that came before the child was there. This returns only after the exec, so
     pyinit never forwards a signal to a copy of itself. CommandError if fork(2) or the exec fails. Then the child has
@@ -110,12 +115,24 @@ def start(inherited: Inherited, run: "Callable[[int], NoReturn]") -> "tuple[int,
     too. If pyinit is PID 1, Ctrl-Z cannot stop it.
     """
     stops_with_child = inherited.terminal is not None and posix.getpid() != 1
+    go_reader, go_writer = pipe()
+
+    def wait() -> None:
+        close(go_writer)
+        if stops_with_child:
+            _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGTSTP})
+        log.attempt(posix.read, go_reader, 1)
+
     if stops_with_child:
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGTSTP})
-    pid, report_end = fork(run)
+    pid, report_end = fork(lambda report_fd: run(report_fd, wait))
     early: list[_signal.struct_siginfo] = []
     if inherited.terminal is not None:
         log.attempt(share_pending, pid, early)
+    let_go()
+    log.attempt(posix.write, go_writer, b"0")
+    close(go_writer)
+    close(go_reader)
     try:
         report = read_report(report_end)
     except CommandError as error:
@@ -238,8 +255,8 @@ def close_status_fd(fd: int) -> None:
         close(fd)
 
 
-def exec_command(inherited: Inherited, words: list[str]) -> "NoReturn":
-    """Turn this child into the command; CommandError if that fails."""
+def exec_command(inherited: Inherited, words: list[str], wait: "Callable[[], None]" = lambda: None) -> "NoReturn":
+    """Turn this child into the command, after a call of `wait`; CommandError if that fails."""
     _restore_environment(inherited.pid)
     # CPython ignores these two signals at its start. Only the C program knows whether they were ignored before.
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
@@ -248,6 +265,7 @@ def exec_command(inherited: Inherited, words: list[str]) -> "NoReturn":
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     for signum in inherited.ignored:
         _signal.signal(signum, _signal.SIG_IGN)
+    wait()
     _signal.pthread_sigmask(_signal.SIG_SETMASK, inherited.mask)
     _exec(words)
 

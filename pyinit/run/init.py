@@ -14,6 +14,7 @@ from .command import Inherited, MainChild, close_inherited, close_status_fd, exe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
     from ..base import Options
@@ -59,12 +60,13 @@ class Init:
 
     def run(self, launched: "Told | None" = None) -> "NoReturn":
         """Start the command, wait until it ends, drain, exit. After the fork no error ends pyinit."""
+        if launched is None and not self.pauses:
+            self.start()
+        else:
+            self.let_go()
         if launched is not None:
             self.child.pid, self.child.group = launched.child, launched.group
             log.attempt(self.started)
-        elif not self.pauses:
-            self.start()
-        self.let_go()
         log.attempt(self.become_waiter)
         is_prepared = log.attempt(self.prepare)
         if is_prepared:
@@ -79,17 +81,17 @@ class Init:
         """Start the main child; CommandError."""
         has_terminal = self.inherited.terminal is not None
         own_group = posix.getpgrp()
-        self.child.pid, self.early = start(self.inherited, self.be_command)
+        self.child.pid, self.early = start(self.inherited, self.be_command, self.let_go)
         self.child.group = own_group if has_terminal else self.child.pid
         log.attempt(self.started)
 
-    def be_command(self, _: int) -> "NoReturn":
-        """Execute the command, in the child; CommandError."""
+    def be_command(self, _: int, wait: "Callable[[], None]") -> "NoReturn":
+        """Execute the command, in the child, after a call of `wait`; CommandError."""
         close_status_fd(self.status_fd)
         if self.inherited.terminal is None:
             posix.setpgid(0, 0)
         self.enter()
-        exec_command(self.inherited, self.options.command)
+        exec_command(self.inherited, self.options.command, wait)
 
     def enter(self) -> None:
         """Do what -n needs in the child before the exec; without -n, nothing."""
@@ -100,8 +102,12 @@ class Init:
         log.report(self.status_fd, f'{{"child-pid": {self.child.pid}}}')
 
     def let_go(self) -> None:
-        """Leave the current directory, and close the descriptors that pyinit does not need once the command runs."""
-        log.attempt(posix.chdir, "/")  # somebody may want to unmount the directory that pyinit was started in
+        """Leave the current directory, and close the descriptors that pyinit does not need once the command runs.
+
+        The command may want to unmount the directory that pyinit was started in. A program that has launched itself
+        waits for the end of one of these descriptors; see native.launch.
+        """
+        log.attempt(posix.chdir, "/")
         log.attempt(close_inherited, {self.status_fd, self.inherited.terminal})
 
     def become_waiter(self) -> None:

@@ -25,6 +25,7 @@ from .privileges import Privileges
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
     from ..native import Told
@@ -92,7 +93,9 @@ class Launcher(Init):
             said = read_report(report_end)
             if said != READY:
                 raise error_in(said) if said else CommandError(KILLED, DIED)
-            if not self.inner_options.pause:
+            if self.inner_options.pause:
+                self.let_go()
+            else:
                 super().start()
         except CommandError:
             if not posix.waitpid(self.pid_one, posix.WNOHANG)[0]:
@@ -115,16 +118,18 @@ class Launcher(Init):
             prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
         except OSError as error:
             raise StepError("prctl(PR_SET_PDEATHSIG)", error, "a seccomp filter forbids it") from None
+        pid_one = PidOne(self.inner_options, self.inherited)
+        pid_one.let_go()
         posix.write(report_fd, READY)  # EPIPE: the launcher died before that call
         close(report_fd)
         log.attempt(posix.read, self.go_reader, 1)  # wait for the command: no child of PID 1 may take its PID
         close(self.go_reader)
-        PidOne(self.inner_options, self.inherited).run()
+        pid_one.run()
 
-    def be_command(self, report_fd: int) -> "NoReturn":
-        """Execute the command, in the child; CommandError."""
+    def be_command(self, report_fd: int, wait: "Callable[[], None]") -> "NoReturn":
+        """Execute the command, in the child, after a call of `wait`; CommandError."""
         posix.write(self.go_writer, READY)
-        super().be_command(report_fd)
+        super().be_command(report_fd, wait)
 
     def enter(self) -> None:
         """Get a /proc of the namespace, and no more privileges than outside, in a child; StepError."""
@@ -209,7 +214,7 @@ class PidOne(Init):
         inherited.terminal = None
 
     def start(self) -> None:
-        """Note the command's PID and process group. The launcher starts it.
+        """Note the command's PID and process group. The launcher starts it, when PID 1 has let go.
 
         Under a terminal its process group is one outside, which is 0 here.
         """

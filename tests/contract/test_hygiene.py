@@ -18,6 +18,7 @@ from tests.harness import (
     SCRIPT,
     UNSHARE,
     Mode,
+    Rounds,
     children_of,
     files_of,
     fill,
@@ -65,13 +66,31 @@ def test_a_pipe_that_pyinit_was_started_with_ends_when_the_command_closes_it(mod
     os.close(read_end)
 
 
-def test_a_file_system_that_the_command_left_can_be_unmounted(mode: Mode, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [["--"], ["-t", "5"], ["-v"], ["-n"]], ids=str)
+def test_the_command_can_unmount_the_caller_s_directory_at_once(
+    mode: Mode, options: list[str], tmp_path: Path, rounds: Rounds
+) -> None:
     need_root()
-    script = 'mount -t tmpfs none "$0" && cd "$0" && exec "$@"'
-    leave = f"cd /; until umount {tmp_path}; do sleep 0.01; done"
-    init = ["unshare", "--mount", "sh", "-c", script, str(tmp_path), str(PYINIT), "--"]
-    with started("sh", "-c", leave, init=init, mode=mode, stderr=-3) as run:
-        assert run.wait(deadline=20) == 0
+    (tmp_path / "mounted").mkdir()
+    mount = in_mount_namespace(f"mount -t tmpfs none {tmp_path}/mounted; cd {tmp_path}/mounted", str(PYINIT), *options)
+    for _ in range(rounds(3, 50)):
+        with started("sh", "-c", f"cd / && umount {tmp_path}/mounted", init=mount, mode=mode, stderr=-3) as run:
+            assert run.wait() == 0
+
+
+@pytest.mark.parametrize("options", [["--"], ["-t", "5"], ["-v"], ["-n"]], ids=str)
+def test_when_the_command_runs_pyinit_has_left_its_directory_and_descriptors(
+    mode: Mode, options: list[str], tmp_path: Path, rounds: Rounds
+) -> None:
+    pyinit = "/proc/1" if options == ["-n"] else "/proc/$PPID"
+    words = [*options, "sh", "-c", f"readlink {pyinit}/cwd; ls {pyinit}/fd"]
+    for kept in os.pipe():
+        for _ in range(rounds(2, 20)):
+            with started(*words, mode=mode, cwd=tmp_path, pass_fds=[kept], stderr=-3) as run:
+                cwd, *fds = run.output().decode().split()
+            assert cwd == "/"
+            assert str(kept) not in fds
+        os.close(kept)
 
 
 @pytest.mark.parametrize("closed", SUBSETS, ids=str)

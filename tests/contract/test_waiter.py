@@ -204,16 +204,6 @@ def test_closed_standard_descriptors_stay_closed(mode: Mode, closed: str, option
         assert run.wait() == 131
 
 
-def test_the_caller_s_directory_can_be_unmounted_by_the_command(mode: Mode, tmp_path: Path, rounds: Rounds) -> None:
-    """It is left before the command can run."""
-    need_root()
-    (tmp_path / "mounted").mkdir()
-    mount = in_mount_namespace(f"mount -t tmpfs none {tmp_path}/mounted; cd {tmp_path}/mounted", str(PYINIT), "--")
-    for _ in range(rounds(3, 50)):
-        with started("sh", "-c", f"cd / && umount {tmp_path}/mounted", init=mount, mode=mode, stderr=-3) as run:
-            assert run.wait() == 0
-
-
 def test_it_holds_next_to_nothing(mode: Mode) -> None:
     """Pages of its own, without those of its program, which a file written just now is one."""
     with started("sleep", "1000", mode=mode) as run:

@@ -126,6 +126,24 @@ sys.stdin.read()
         assert process.wait() == 0
 
 
+@pytest.mark.parametrize("options", ["", ", verbose=1", ", grace=1, parent_death_signal='TERM'"])
+def test_the_program_goes_on_when_pyinit_has_left_its_directory_and_descriptors(
+    mode: Mode, tmp_path: Path, options: str
+) -> None:
+    text = f"""
+import os, pyinit
+os.chdir({str(tmp_path)!r})
+os.set_inheritable(os.open("file", os.O_CREAT | os.O_RDWR), True)
+pyinit.launch(subreaper=True{options})
+of_pyinit = f"/proc/{{os.getppid()}}"
+fds = [os.path.realpath(f"{{of_pyinit}}/fd/{{fd}}") for fd in os.listdir(f"{{of_pyinit}}/fd")]
+print(os.readlink(f"{{of_pyinit}}/cwd"), {str(tmp_path / "file")!r} in fds)
+"""
+    for _ in range(5):
+        with program(text, mode=mode, stderr=-3) as process:
+            assert process.output() == b"/ False\n"
+
+
 def test_a_second_call_says_so_and_does_nothing(mode: Mode) -> None:
     text = SUBREAPER + "before = os.getpid(); print(pyinit.launch(subreaper=True), os.getpid() == before)"
     assert run(text, mode=mode) == (0, "True True\n")

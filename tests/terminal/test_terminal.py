@@ -129,6 +129,17 @@ def test_ctrl_z_between_the_fork_and_the_exec_does_not_hang_pyinit() -> None:
         assert run.wait() == 0
 
 
+@pytest.mark.parametrize("where", ["a leader", "a job"])
+def test_when_the_command_runs_pyinit_has_left_its_directory(leader: list[str], where: str, tmp_path: Path) -> None:
+    words = ["sh", "-c", 'cd "$0" && exec "$@"', str(tmp_path), *leader]
+    if where == "a job":
+        words = ["sh", "-c", 'cd "$0" && "$@"; exit', str(tmp_path), str(PYINIT)]
+    for _ in range(5):
+        with terminal(*words, "sh", "-c", "echo $(readlink /proc/$PPID/cwd) is it") as run:
+            run.see("\\A/ is it\r\n")
+            assert run.wait() == 0
+
+
 def test_a_hang_up_ends_the_command_of_a_session_leader(leader: list[str], tmp_path: Path) -> None:
     with terminal(*leader, "sh", "-c", told(tmp_path)) as run:
         run.see("ready\r\n")
