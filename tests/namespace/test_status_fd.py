@@ -63,22 +63,19 @@ def test_the_lines_are_the_child_pid_and_the_exit_code(init: list[str]) -> None:
 
 
 def test_each_phase_of_a_stop_is_announced(init: list[str]) -> None:
-    """The shell ends by the signal and leaves a process behind, which takes its time, until a second signal."""
+    """The shell ends by the signal and leaves a process behind, which takes its time, until a second SIGINT."""
     saves = "trap 'echo saves' TERM; echo up; while :; do sleep 0.01; done"
     script = 'sh -c "$1" & echo up; wait'
     with (
         reported("sh", "-c", script, "sh", saves, init=init) as (process, reader),
         open(reader, closefd=False) as lines,
     ):
-        process.up()
+        process.up(2)
         assert "child-pid" in json.loads(lines.readline())
-        for signum, expected in (
-            (signal.SIGTERM, [{"phase": "stopping"}, {"exit-code": 143}, {"phase": "draining"}]),
-            (signal.SIGTERM, [{"phase": "killing"}]),
-        ):
-            process.send(signum)
+        for expected in ([{"phase": "stopping"}, {"exit-code": 130}, {"phase": "draining"}], [{"phase": "killing"}]):
+            process.send(signal.SIGINT)
             assert [json.loads(lines.readline()) for _ in expected] == expected
-        assert process.wait() == 143
+        assert process.wait() == 130
 
 
 def test_the_command_cannot_write_to_it(init: list[str]) -> None:
