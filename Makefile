@@ -1,5 +1,5 @@
 # make demo: what pyinit is for, shown.  make bench: measured beside its peers.
-# make test: each promise, in five minutes; what CI runs.  make test-all: everything, in an hour.
+# make test: each promise once, which is what CI runs.  make test-all: everything.
 # make stress: what may fail once in a hundred times, that often.  make faults: the part of it that lets system calls fail.
 # make matrix: demo, lint and tests on Debian stable, testing and unstable, each in a root file system of its own.
 # Each installs what it needs: Debian packages where this is root on a Debian, and Python packages in .venv.
