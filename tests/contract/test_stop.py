@@ -335,8 +335,8 @@ def test_a_reader_without_a_handler_finishes_its_work_after_its_input_has_ended(
 def test_what_a_finishing_reader_runs_is_signalled_at_once(tmp_path: Path, place: Mode) -> None:
     file = tmp_path / "told"
     script = 'echo x | xargs "$@"; true'
-    words = saver(file, 0.1)
-    with started("-v", "sh", "-c", script, "sh", *words, "xargs", stderr=subprocess.PIPE, mode=place) as run:
+    words = saver(file, 0.1, "waits")  # what xargs adds says nothing to it
+    with started("-v", "sh", "-c", script, "sh", *words, stderr=subprocess.PIPE, mode=place) as run:
         run.up()
         run.send(signal.SIGTERM)
         errors = run.process.communicate()[1].decode()
