@@ -13,7 +13,7 @@ from pyinit.run.options import read
 options = read(sys.argv[1:], {})
 pyinit.launch(
     subreaper=True,
-    scope=options.scope,  # type: ignore[arg-type]
+    scope=options.scope or None,  # type: ignore[arg-type]
     rewrite=options.rewrites,
     remap_exit=options.remapped,
     grace=options.grace,
