@@ -12,13 +12,42 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from . import docker, early, forward, growth, launcher, look, machine, picture, program, reap, report, rest, start, stop
+from . import (
+    docker,
+    early,
+    forward,
+    growth,
+    launcher,
+    look,
+    machine,
+    order,
+    picture,
+    program,
+    reap,
+    report,
+    rest,
+    start,
+    stop,
+)
 from .cell import CellError, Lab
 from .contenders import Init, installed, interpreter
 from .samples import Results
 from .targets import verdicts
 
-NAMES = ("start", "early", "rest", "forward", "reap", "stop", "launcher", "docker", "growth", "program", "look")
+NAMES = (
+    "start",
+    "early",
+    "rest",
+    "forward",
+    "reap",
+    "stop",
+    "launcher",
+    "docker",
+    "growth",
+    "program",
+    "look",
+    "order",
+)
 
 
 class Effort(NamedTuple):
@@ -89,6 +118,7 @@ def _jobs(
         "growth": partial(growth.run, lab, inits, results, effort.sizes, effort.growth_rounds),
         "program": partial(program.run, lab, inits, results, rounds, options.rounds or effort.stop_rounds),
         "look": partial(look.run, lab, inits, results, max(3, rounds // 10)),
+        "order": partial(order.run, results, max(3, rounds // 10)),
     }
 
 

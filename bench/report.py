@@ -18,6 +18,7 @@ TITLES = {
     8: "As work grows, by the number of living orphans",
     9: "A Python program",
     10: "Looking at a namespace",
+    11: "The order of a drain",
 }
 HEAD = "median (distance between the quartiles); the last column is pyinit's median / the best peer's"
 

@@ -44,7 +44,8 @@ def launch(
     The other arguments are options of the command pyinit; `pyinit --help` explains them. launch() reads the options in
     PYINIT_OPTIONS too. An argument takes precedence over them.
 
-    scope           the receivers of forwarded signals: "child" (the default), "group" or "all"
+    scope           the receivers of forwarded signals: "child", "group" or "all"
+                    (default: the child alone, but SIGINT goes to its process group)
     rewrite         {"TERM": "QUIT", "HUP": 0}: forward the second instead of the first (number or name; 0: none)
     remap_exit      (143,): exit 0 if the program exits with one of these
     grace           seconds to wait before killing what the program leaves behind

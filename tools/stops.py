@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from tests.harness import PYINIT, need, need_root
-from tests.servers.servers import Careful, Celery, Gunicorn, Node, Python, Redis, Server
+from tests.servers.servers import Careful, Celery, Gunicorn, Interrupted, Node, Python, Redis, Server, Tolerant
 from tests.servers.stop import FORMS, PIPELINES, SHELLS, Way, running, stops
 
 PATIENCE = 3.0  # seconds from the stop signal to SIGKILL: ten in Docker, but no server here needs more than two
@@ -55,6 +55,27 @@ def read(init: tuple[str, ...]) -> Count:
     return Count(sum(kept), len(kept))
 
 
+def interrupted(init: tuple[str, ...]) -> Count:
+    """The data of a program that saves on KeyboardInterrupt, in the foreground of shells, at SIGINT."""
+    ways = behind_shells(init, ("{}; true", "cd . && {}", "({}; true); true")) * 2
+    outcomes = stops(Interrupted, ways, signal.SIGINT, PATIENCE)
+    return Count(sum(outcome.kept for outcome in outcomes), len(outcomes))
+
+
+def read_by_fifo(init: tuple[str, ...]) -> Count:
+    """The data and the last line of a server that prints into a FIFO with a path as it ends."""
+    ways = behind_shells(init, ("mkfifo p; cat <p & {} >p; true",)) * 6
+    outcomes = stops(Careful, ways, patience=PATIENCE)
+    kept = [outcome.kept and outcome.printed.endswith("the last line\n") for outcome in outcomes]
+    return Count(sum(kept), len(kept))
+
+
+def hooked(init: tuple[str, ...]) -> Count:
+    """The data of a server that saves for 1 s, if a preStop hook sends SIGQUIT, and SIGTERM comes 0.2 s later."""
+    outcomes = stops(Tolerant, behind_shells(init, FORMS), signal.SIGQUIT, PATIENCE, then=(0.2, signal.SIGTERM))
+    return Count(sum(outcome.kept for outcome in outcomes), len(outcomes))
+
+
 def worked(init: tuple[str, ...], kind: type[Server], patience: float) -> Count:
     """The work in flight of a server that has workers, in the exec form and behind shells."""
     outcomes = stops(kind, [Way(init, "pid1"), *behind_shells(init, ["{}; true"])], patience=patience)
@@ -75,6 +96,9 @@ ROWS: dict[str, Callable[[tuple[str, ...]], Count]] = {
     "data that servers behind a shell save on SIGTERM": lambda init: saved(init, (Careful, Python, Node)),
     "redis' data, behind a shell": lambda init: saved(init, (Redis,)),
     "data and last line, before a pipe": read,
+    "the same, before a FIFO": read_by_fifo,
+    "data saved on KeyboardInterrupt, at SIGINT": interrupted,
+    "data, at SIGQUIT and then SIGTERM (preStop)": hooked,
     "celery's running task": lambda init: worked(init, Celery, 3 * PATIENCE),
     "gunicorn's request in flight, at SIGTERM": lambda init: worked(init, Gunicorn, PATIENCE),
     "the same, at SIGHUP and SIGUSR2": managed,
@@ -84,6 +108,9 @@ ROWS: dict[str, Callable[[tuple[str, ...]], Count]] = {
 def seen(rows: Iterable[str] = ROWS, inits: Iterable[str] = INITS) -> dict[str, dict[str, Count]]:
     """The table: for each row, what each init has kept."""
     need_root()
+    for signum in (signal.SIGINT, signal.SIGQUIT):  # a shell has its background jobs ignore them, and these their servers
+        if signal.getsignal(signum) == signal.SIG_IGN:
+            signal.signal(signum, signal.SIG_DFL)
     for kind in (Careful, Python, Node, Redis):
         need(*kind.needs)
     return {row: {init: ROWS[row](INITS[init]) for init in inits} for row in rows}

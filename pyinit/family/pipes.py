@@ -1,7 +1,8 @@
 """Pipes: which processes read one on their stdin, and which can write to it.
 
-This module only reads /proc/PID/fd; see proc_pid_fd(5). A pipe has a name here: `pipe:[4242]`, or the device and the
-inode of a FIFO that has a path.
+This module only reads /proc/PID/fd, see proc_pid_fd(5), and asks sock_diag(7). A pipe has a name here: `pipe:[4242]`,
+or the device and the inode of a FIFO that has a path, or `socket:[4242]`. ksh93 and node use pairs of Unix sockets as
+pipes. The name is then that of the socket at the writers' end.
 """
 
 import posix
@@ -16,8 +17,13 @@ if TYPE_CHECKING:
     from .proc import Process
 
 
+# <linux/netlink.h>, <linux/sock_diag.h>, <linux/unix_diag.h>
+NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, DUMP, ALL, PEER, UNIX_DIAG_PEER = 4, 20, 0x301, 0xFFFFFFFF, 4, 2
+CLOSED = "closed"  # the other end of a socket that nobody has open any more
+
+
 def pipe_on_stdin(pid: int) -> str:
-    """Return the pipe that `pid` has as its stdin; "" if it is none, or cannot be read."""
+    """Return the pipe that `pid` has as its stdin, or the socket; "" if it is neither, or cannot be read."""
     try:
         return _pipe(f"/proc/{pid}/fd/0")
     except OSError:
@@ -42,7 +48,51 @@ def pipes(
     for pid in left if readers else ():
         check(deadline)
         written[pid] = pipes_written_by(pid)
+    if any(pipe.startswith("socket:") for pipe in readers.values()):
+        _follow_sockets(readers, set().union(*(mine or () for mine in written.values())))
     return readers, written
+
+
+def _follow_sockets(readers: "dict[int, str]", written: set[str]) -> None:
+    """Replace each socket among the `readers` by its other end, or leave it out if that is not among the `written`."""
+    other_ends = peers()
+    for pid, pipe in list(readers.items()):
+        if pipe.startswith("socket:"):
+            readers[pid] = other_ends.get(pipe, "")
+            if readers[pid] not in (CLOSED, *written):
+                del readers[pid]
+
+
+def peers() -> dict[str, str]:
+    """Return the other end of each connected Unix socket, CLOSED if there is none any more; see sock_diag(7)."""
+    import _socket
+    import _struct as struct
+
+    found: dict[str, str] = {}
+    try:
+        netlink = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG)
+    except OSError:  # the kernel was built without it, or a filter forbids it
+        return found
+    try:
+        request = struct.pack("=IHHII", 40, SOCK_DIAG_BY_FAMILY, DUMP, 0, 0)
+        netlink.send(request + struct.pack("=B3xIII8x", _socket.AF_UNIX, ALL, 0, PEER))
+        while True:
+            answer = netlink.recv(65536)
+            while answer:
+                length, kind = struct.unpack_from("=IH", answer)
+                if kind != SOCK_DIAG_BY_FAMILY:  # NLMSG_DONE, NLMSG_ERROR
+                    return found
+                (own,), rest = struct.unpack_from("=20xI", answer), answer[32:length]
+                while rest:
+                    size, name, peer = struct.unpack_from("=HHI", rest)
+                    if name == UNIX_DIAG_PEER:
+                        found[f"socket:[{own}]"] = f"socket:[{peer}]" if peer else CLOSED
+                    rest = rest[size + 3 & ~3 :]
+                answer = answer[length + 3 & ~3 :]
+    except OSError:
+        return found
+    finally:
+        netlink.close()
 
 
 def pipes_written_by(pid: int) -> "set[str] | None":
@@ -69,7 +119,7 @@ def pipes_written_by(pid: int) -> "set[str] | None":
 def _pipe(link: str) -> str:
     """Return the name of the pipe that `link`, a link in /proc/PID/fd, leads to; "" if it is none. OSError."""
     target = posix.readlink(link)
-    if target.startswith("pipe:"):
+    if target.startswith(("pipe:", "socket:")):
         return target
     if target.startswith("/") and not target.startswith("/dev/"):
         found = posix.stat(link)

@@ -319,6 +319,30 @@ def test_the_reader_of_a_named_fifo_is_signalled_after_its_writer(tmp_path: Path
         assert (file.read_text(), log.read_text()) == ("SIGTERM", "up\nthe last line\n")
 
 
+# As ksh93 makes a pipeline: of a pair of sockets, each used in one direction.
+SOCKETS = """
+import socket, subprocess, sys
+log, *server = sys.argv[1:]
+reads, writes = socket.socketpair()
+reads.shutdown(socket.SHUT_WR)
+writes.shutdown(socket.SHUT_RD)
+reader = subprocess.Popen(["tee", log], stdin=reads, stdout=subprocess.DEVNULL)
+writer = subprocess.Popen(server, stdout=writes)
+reads.close()
+writes.close()
+writer.wait()
+"""
+
+
+def test_the_reader_of_a_pair_of_sockets_is_signalled_after_its_writer(tmp_path: Path, place: Mode) -> None:
+    file, log = tmp_path / "told", tmp_path / "log"
+    with started(BASE_PYTHON, "-ISc", SOCKETS, log, *saver(file, 0.3), mode=place) as run:
+        wait_until(lambda: log.exists() and log.read_text() == "up\n", "it to be up")
+        run.send(signal.SIGTERM)
+        run.wait()
+        assert (file.read_text(), log.read_text()) == ("SIGTERM", "up\nthe last line\n")
+
+
 def test_a_reader_without_a_handler_finishes_its_work_after_its_input_has_ended(tmp_path: Path, place: Mode) -> None:
     """`exec > >(uploader)`, and `tee >(gzip >file)`. It takes longer than a reader with a handler gets."""
     need("bash")

@@ -68,6 +68,33 @@ class Python(Careful):
     way = "handles"
 
 
+class Tolerant(Careful):
+    """Saves for longer, and does not mind a second signal, as most servers do."""
+
+    way, saving = "ignores", 1.0
+
+    @property
+    def words(self) -> list[str]:
+        return saver(self.directory / self.done, self.saving, self.way)
+
+
+class Interrupted(Server):
+    """Saves on KeyboardInterrupt, as a Python program does that people end by Ctrl-C."""
+
+    @property
+    def words(self) -> list[str]:
+        (self.directory / "script.py").write_text(
+            "import time\n"
+            "try:\n"
+            "    open('begun', 'w').close()\n"
+            "    while True: time.sleep(0.05)\n"
+            "except KeyboardInterrupt:\n"
+            f"    time.sleep({SAVING})\n"
+            "    open('done', 'w').close()\n"
+        )
+        return [PYTHON, "script.py"]
+
+
 class Node(Server):
     """The same in node: process.once."""
 

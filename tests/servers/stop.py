@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -74,10 +75,23 @@ def kill_those_in(directory: Path) -> bool:
     return not found
 
 
-def stop(kind: type[Server], way: Way, signum: int = signal.SIGTERM, patience: float | None = None) -> Outcome:
-    """Start it, send `signum` to the init, and wait; after `patience` seconds the init is killed, as engines do."""
+def stop(
+    kind: type[Server],
+    way: Way,
+    signum: int = signal.SIGTERM,
+    patience: float | None = None,
+    then: tuple[float, int] | None = None,
+) -> Outcome:
+    """Start it, send `signum` to the init, and wait; after `patience` seconds the init is killed, as engines do.
+
+    `then` are seconds and a second signal, which is sent after them, as a preStop hook and an engine do.
+    """
     with running(kind, way) as (run, server):
         run.send(signum)
+        if then is not None:
+            time.sleep(then[0])  # it is no wait for anything, but what the hook does
+            with suppress(ProcessLookupError):
+                run.send(then[1])
         server.stopping()
         killed = False
         try:
@@ -91,8 +105,12 @@ def stop(kind: type[Server], way: Way, signum: int = signal.SIGTERM, patience: f
 
 
 def stops(
-    kind: type[Server], ways: Sequence[Way], signum: int = signal.SIGTERM, patience: float | None = None
+    kind: type[Server],
+    ways: Sequence[Way],
+    signum: int = signal.SIGTERM,
+    patience: float | None = None,
+    then: tuple[float, int] | None = None,
 ) -> list[Outcome]:
     """stop() for each of the ways, many at once."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(pool.map(lambda way: stop(kind, way, signum, patience), ways))
+        return list(pool.map(lambda way: stop(kind, way, signum, patience, then), ways))
