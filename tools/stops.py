@@ -108,7 +108,7 @@ ROWS: dict[str, Callable[[tuple[str, ...]], Count]] = {
 def seen(rows: Iterable[str] = ROWS, inits: Iterable[str] = INITS) -> dict[str, dict[str, Count]]:
     """The table: for each row, what each init has kept."""
     need_root()
-    for signum in (signal.SIGINT, signal.SIGQUIT):  # a shell has its background jobs ignore them, and these their servers
+    for signum in (signal.SIGINT, signal.SIGQUIT):  # a shell's background job would have its servers ignore them
         if signal.getsignal(signum) == signal.SIG_IGN:
             signal.signal(signum, signal.SIG_DFL)
     for kind in (Careful, Python, Node, Redis):

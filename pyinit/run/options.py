@@ -189,7 +189,7 @@ OPTIONS = (
     Option("g", "group", "", "tini, catatonit", "scope", _always("group"), "= --scope group"),
     Option(
         "", "scope", "SCOPE", "", "scope", _scope,
-        "forward to: child, group (its process group) or all (every descendant); default: child, INT to group",
+        "forward to: child, group (its process group), all (every descendant); see pyinit(1)",
     ),
     Option(
         "r", "rewrite", "SIG:SIG", "dumb-init", "rewrites", _rewrites,

@@ -73,7 +73,9 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "package": lambda home: shutil.rmtree(home / "lib"),
     "modules": damage_each_module,
     "adviser": lambda home: next(home.rglob("adviser.py")).write_bytes(b"\0"),
-    "drain": lambda home: next(home.rglob("drain.py")).write_text("def drain(*_): 1/0\n"),
+    "drain": lambda home: next(home.rglob("drain.py")).write_text(
+        "class Signalling:\n    def __init__(self, *_): 1/0\n\n\ndef drain(*_): 1/0\n"
+    ),
     "script's text": lambda home: (home / "bin/pyinit-python").write_bytes(b"\xff"),
 }
 
