@@ -244,7 +244,7 @@ def shared_header() -> str:
                 "GROUP",
             ),
         ),
-        ("Bits of the flags in struct orders.", native, ("PAUSES", "BOUNDED")),
+        ("Bits of the flags in struct orders.", native, ("PAUSES", "BOUNDED", "LEADS")),
         ("Sizes in struct orders.", native, ("SIGNALS", "MOST_PATHS")),
         ("pyinit's own exit status if it fails.", base, ("OWN_ERROR",)),
         ("The exit status of an adviser that fails.", adviser, ("HAS_SAID_WHY",)),

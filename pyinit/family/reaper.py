@@ -18,7 +18,8 @@ class Reaper:
     """Reaps pyinit's children.
 
     The reaper calls `changed` with each wait status of the main child. That is its end and, if the reaper `watches`
-    them, as under a terminal, its stops and continuations. `warns` is --warn-on-reap.
+    them, as under a terminal, its stops and continuations. `warns` is --warn-on-reap. The reaper then calls
+    `orphan_stopped` with the PID of any other child that has stopped, and the signal that has stopped it.
 
     `reaped` counts the orphans so far. `childless` says whether pyinit had no child left at the last reap().
     """
@@ -30,6 +31,7 @@ class Reaper:
         self.flags = posix.WNOHANG | (posix.WUNTRACED | posix.WCONTINUED if watches else 0)
         self.tells = warns or log.level >= log.DEBUG
         self.names: dict[int, str] = {}  # with -v: of the processes that were left when the drain began, by PID
+        self.orphan_stopped: Callable[[int, int], None] = lambda _pid, _signum: None
         self.reaped = 0
         self.childless = False
 
@@ -53,7 +55,9 @@ class Reaper:
                 pid, wait_status = ended
                 if pid == self.child.pid:
                     self.changed(wait_status)
-                elif not (posix.WIFSTOPPED(wait_status) or posix.WIFCONTINUED(wait_status)):
+                elif posix.WIFSTOPPED(wait_status):
+                    self.orphan_stopped(pid, posix.WSTOPSIG(wait_status))
+                elif not posix.WIFCONTINUED(wait_status):
                     self.reaped += 1
                     if tells:
                         self.tell_of_orphan(pid, wait_status)

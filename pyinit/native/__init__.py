@@ -1,9 +1,9 @@
 """The C program, pyinit.c: the orders that Python gives it, and the word that it and launch() give Python.
 
-If there is an option or a terminal, Python starts the command. Then Python becomes the C program by execve(2), as the
-waiter, and never runs again. Children, blocked and pending signals, the subreaper bit and the parent-death signal stay
-as they are. The waiter reads its orders from a pipe. The C program passes one word on Python's command line, Told. That
-Python is an adviser, or it has to do the C program's work.
+If there is an option, or if pyinit is a job of a shell, Python starts the command. Then Python becomes the C program by
+execve(2), as the waiter, and never runs again. Children, blocked and pending signals, the subreaper bit and the
+parent-death signal stay as they are. The waiter reads its orders from a pipe. The C program passes one word on Python's
+command line, Told. That Python is an adviser, or it has to do the C program's work.
 """
 
 import _signal
@@ -22,7 +22,7 @@ WAITER = f"{__path__[0]}/waiter"
 WORD = "--told="
 FLAGS = "-ISXutf8"  # isolate the interpreter, and take any file name; the same as in the script's line 1
 # The `flags` of `struct orders` of pyinit.c; its `signals` are what base.orders() returns. shared.h passes these on.
-PAUSES, BOUNDED = 1, 2
+PAUSES, BOUNDED, LEADS = 1, 2, 4
 SIGNALS = 65  # number 0 counts too
 LONGEST_GRACE = 10**9  # tenths of a second
 MOST_PATHS = 1024  # bytes
@@ -109,17 +109,20 @@ class Waiter:
 
     `pid_one` is 0 without -n. With -n it is PID 1 of the command's namespace. If it is 1, that is this process.
     Otherwise it is another process, which gets every signal and applies the options.
+
+    `leads` says whether this process leads the session of a terminal.
     """
 
     __slots__ = ("flags", "grace", "is_possible", "pid_one", "status_fd", "tail", "words")
 
-    def __init__(self, options: "Options", words: list[str], script: str, pid_one: int = 0) -> None:
+    def __init__(self, options: "Options", words: list[str], script: str, pid_one: int = 0, *, leads: bool) -> None:
         self.words = ["pyinit", *words]
         self.pid_one, self.status_fd = pid_one, options.status_fd
         signals = orders(options)
         if pid_one > 1:
             signals = [order & ~(STOPS | OR_TERM | GROUP) for order in signals]
         self.flags = (PAUSES if options.pause else 0) | (BOUNDED if options.kill_after is not None else 0)
+        self.flags |= LEADS if leads else 0
         self.grace = next(bound for bound in (options.kill_after, options.grace, GRACE) if bound is not None)
         # Encode the paths as the file system does. In a program that launches itself, that is the locale's encoding.
         python = getattr(sys, "_base_executable", sys.executable)  # it starts faster than the python of a venv

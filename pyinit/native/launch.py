@@ -10,8 +10,8 @@ plan of launch():
    forward, reap and drain, and has left the program's directory. Then the child goes on with the signal mask that the
    program had.
 4. The parent becomes the C program, as the waiter, by execve(2), which closes the pipe. If the C program was not built,
-   or if an option or a terminal needs Python, the parent becomes an isolated Python. One word of its command line names
-   its child. It inherits the pipe, and closes it in Init.let_go().
+   or if an option or a shell's job control needs Python, the parent becomes an isolated Python. One word of its command
+   line names its child. It inherits the pipe, and closes it in Init.let_go().
 5. If the kernel can execute neither, the parent kills the child, which has done nothing. The parent undoes every
    change, and is the program again.
 """
@@ -164,7 +164,9 @@ def fork_and_become(options: Options, words: list[str]) -> None:
     taken: list[_signal.struct_siginfo] = []
     parent, child = posix.getpid(), -1
     handler = _signal.getsignal(_signal.SIGCHLD)
-    has_terminal = has_controlling_terminal()
+    terminal = own_terminal()
+    leads = terminal is not None and posix.getsid(0) == parent
+    is_job = terminal is not None and not leads
     words = [*words, "--", *sys.orig_argv]
     reader, writer = map(above_stderr, posix.pipe2(posix.O_CLOEXEC))
     undo.append((posix.close, reader))
@@ -187,19 +189,31 @@ def fork_and_become(options: Options, words: list[str]) -> None:
             set_subreaper(1)
             undo.append((set_subreaper, 0))
         waiter = None
-        if native.serves(options) and not options.parent_death_signal and options.status_fd < 0 and not has_terminal:
-            waiter = native.Waiter(options, words, SCRIPT)
+        if native.serves(options) and not options.parent_death_signal and options.status_fd < 0 and not is_job:
+            waiter = native.Waiter(options, words, SCRIPT, leads=leads)
         child = posix.fork()
         if child:
-            become_pyinit(options, child, waiter, words, taken, writer, has_terminal=has_terminal)
+            if not is_job:
+                posix.setpgid(child, child)
+            if leads and terminal is not None:
+                from ..run.command import move_foreground
+
+                move_foreground(terminal, parent, child)
+            become_pyinit(options, child, waiter, words, taken, writer, is_job=is_job)
         posix.close(writer)
         posix.read(reader, 1)
         launched = posix.getpid()
     except BaseException:
         if child > 0:
+            if leads and terminal is not None:
+                from ..run.command import move_foreground
+
+                move_foreground(terminal, child, parent)
             give_up(child, handler, taken)
         raise
     finally:
+        if terminal:  # stdin, which is 0, stays open
+            posix.close(terminal)
         if child:
             posix.close(writer)
         for function, *arguments in reversed(undo):
@@ -215,7 +229,7 @@ def become_pyinit(
     taken: "list[_signal.struct_siginfo]",
     writer: int,
     *,
-    has_terminal: bool,
+    is_job: bool,
 ) -> "NoReturn":
     """Become pyinit in the parent; OSError if that fails. Add the signals that it takes from the queue to `taken`.
 
@@ -224,19 +238,17 @@ def become_pyinit(
     # If SIGCHLD were ignored, the kernel would reap instead of pyinit. A SIGCHLD that this discards is no loss, because
     # pyinit reaps before it waits for a signal.
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-    if not has_terminal:
-        posix.setpgid(child, child)
     if waiter:
         become_waiter(waiter, child)
     # Take the terminal's signals that are pending: if the child was not there when they came, it has not got them. Take
     # SIGPIPE and SIGXFSZ too: CPython ignores them at its start, and then the kernel discards those that are pending.
-    awaited = (FROM_TERMINAL if has_terminal else frozenset()) | {_signal.SIGPIPE, _signal.SIGXFSZ}
+    awaited = (FROM_TERMINAL if is_job else frozenset()) | {_signal.SIGPIPE, _signal.SIGXFSZ}
     while info := _signal.sigtimedwait(awaited, 0):
         taken.append(info)
         outgoing = info.si_signo if info.si_code > 0 else options.forwarded(info.si_signo)
         if outgoing:
             posix.kill(child, outgoing)
-    word = native.Told.word(posix.getpid(), child=child, group=posix.getpgrp() if has_terminal else child)
+    word = native.Told.word(posix.getpid(), child=child, group=posix.getpgrp() if is_job else child)
     posix.set_inheritable(writer, True)
     posix.execv(sys.executable, [*isolated(), word, *words])
 
@@ -301,22 +313,17 @@ def name_reader(parent: int) -> None:
                 del os.environb[name]
 
 
-def has_controlling_terminal() -> bool:
-    """Return whether there is a controlling terminal.
-
-    If there is one, the child stays in this process's group, and pyinit takes part in job control.
-    """
+def own_terminal() -> int | None:
+    """Return a descriptor of the controlling terminal, or None if there is none."""
     try:
         posix.close(posix.open("/dev/tty", posix.O_RDWR | posix.O_NOCTTY | posix.O_CLOEXEC))
     except OSError as error:
         if error.errno == ENXIO:  # there is certainly none
-            return False
+            return None
     from ..run.command import controlling_terminal
 
     terminal = controlling_terminal()
-    if terminal:
-        posix.close(terminal)
-    return terminal is not None
+    return above_stderr(terminal) if terminal else terminal
 
 
 def set_subreaper(value: int) -> None:

@@ -1,7 +1,7 @@
 /* pyinit, the program: PID 1 from its first instruction to its last. Its three parts, in the order in which they run:
 
-   The entrance  starts the command of `pyinit [--] command...`. If there is an option, a terminal or an error, the
-                 entrance becomes Python by execve(2). It has changed nothing then.
+   The entrance  starts the command of `pyinit [--] command...`. If there is an option or an error, or if this is a job
+                 of a shell, the entrance becomes Python by execve(2). It has changed nothing then.
    The waiter    forwards signals, reaps, and keeps the command's status. It never becomes Python. Python becomes the
                  waiter (-DWAITER=1) when it has read options and started the command.
    The adviser   is Python, a child of the waiter. It decides which processes a stop reaches, in which order, and until
@@ -23,7 +23,9 @@ static struct orders {
     int pid_one;                 /* PID 1 of the command's PID namespace, with -n; it gets the signals, and ends last;
                                     1: it is this process, and the command is the launcher's child; 0: without -n */
     int flags;                   /* PAUSES: there is no command; wait until a stop signal comes.
-                                    BOUNDED: a stop signal sets a deadline (-k), at which the adviser kills everything */
+                                    BOUNDED: a stop signal sets a deadline (-k), at which the adviser kills everything.
+                                    LEADS: this process leads a terminal's session, as with docker run -t; the command
+                                    is in the foreground, and nobody but this process could continue it */
     int grace;                   /* tenths of a second until SIGKILL, if there is no adviser */
     int status_fd;               /* of --json-status-fd, or -1 */
     int input;                   /* the descriptor of stdin: the orders come as descriptor 0; -1: stdin is closed */
@@ -105,15 +107,45 @@ static void report(const char *name, const char *value)
         write_line(orders.status_fd, begin, value, "}");
 }
 
+/* Put a process group into the terminal's foreground, unless it is 0. Return the group that was there, or a negative
+   errno. All signals are blocked, so SIGTTOU does not stop a process in the background; see tcsetpgrp(3). */
+static int foreground(int to)
+{
+    int fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC), error, was = 0;
+
+    if (fd < 0)
+        return fd;
+    error = ioctl(fd, TIOCGPGRP, &was);
+    if (error == 0 && to)
+        error = ioctl(fd, TIOCSPGRP, &to);
+    close(fd);
+    return error < 0 ? error : was;
+}
+
+/* Continue the process group of a child that `signum` has stopped, if nobody else could. If the child wants the
+   terminal, its group gets the foreground first, or else it would stop again. Leftover processes get it too. Some
+   programs stop themselves by SIGSTOP for Ctrl-Z, such as su(1). Any other signal has stopped a traced child. */
+static void child_stopped(int pid, int signum)
+{
+    int wants_terminal = signum == SIGTTIN || signum == SIGTTOU, its = getpgid(pid);
+
+    if (!(orders.flags & LEADS) || its <= 0 || (pid != orders.child && (orders.child || !wants_terminal)))
+        return;
+    if (wants_terminal ? foreground(its) >= 0 : signum == SIGTSTP || signum == SIGSTOP)
+        kill(-its, SIGCONT);
+}
+
 /* Reap the children that have ended. Return 0 if others are left, and -ECHILD if there are none. */
 static int reap(void)
 {
     int pid, ended, deaths = 0;
     char number[4];
 
-    while ((pid = waitpid(-1, &ended, WNOHANG)) > 0) {
-        if (WIFSTOPPED(ended)) /* this child is traced */
+    while ((pid = waitpid(-1, &ended, WNOHANG | (orders.flags & LEADS ? WUNTRACED : 0))) > 0) {
+        if (WIFSTOPPED(ended)) { /* also without WUNTRACED, if this child is traced */
+            child_stopped(pid, WSTOPSIG(ended));
             continue;
+        }
         if (pid == adviser) {
             adviser = 0;
             advice = ended;
@@ -136,6 +168,8 @@ static int reap(void)
     }
     if (adviser && deaths)
         kill(adviser, SIGCHLD);
+    if (orders.flags & LEADS && deaths && !orders.child && pid == 0)
+        foreground(getpid()); /* in a drain Ctrl-C comes to this process */
     return pid;
 }
 
@@ -235,6 +269,8 @@ static void act_on(const siginfo_t *info)
     to = orders.pid_one > 1 ? orders.pid_one : orders.child;
     if (order & IF_SENT && info->si_code > 0)
         return;
+    if (orders.flags & LEADS && !orders.child && info->si_signo == SIGTSTP && info->si_code > 0)
+        return; /* Ctrl-Z in a drain: nobody could continue it */
     if (order & STOPS) {
         if (!stop && (orders.child || orders.flags & PAUSES))
             report("phase", "\"stopping\"");
@@ -340,12 +376,12 @@ static void give_default_orders(void)
         orders.statuses[code] = code;
 }
 
-/* Return whether there is an option, a variable that holds options or names its reader, or perhaps a terminal. Only
-   ENXIO shows that there is no terminal. */
+/* Return whether there is an option, a variable that holds options or names its reader, or perhaps a terminal of which
+   another process leads the session. Only ENXIO shows that there is no terminal. */
 static int needs_python(void)
 {
     static const char *const variables[] = {VARIABLES};
-    int fd;
+    int front;
 
     if (argc < 2 || (words[1][0] == '-' && (argc < 3 || words[1][1] != '-' || words[1][2])))
         return 1;
@@ -353,9 +389,10 @@ static int needs_python(void)
         for (unsigned i = 0; i < sizeof variables / sizeof *variables; i++)
             if (begins(*variable, variables[i]))
                 return 1;
-    if ((fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC)) >= 0)
-        close(fd);
-    return fd != -ENXIO;
+    front = foreground(0);
+    if (front >= 0 && getsid(0) == getpid())
+        orders.flags |= LEADS;
+    return front != -ENXIO && !(orders.flags & LEADS);
 }
 
 /* Start the command and return, or become Python with the same words. For Python nothing has changed, except that all
@@ -370,6 +407,9 @@ static void enter(sigmask mask)
             set_disposition(SIGCHLD, SIG_DFL); /* otherwise the kernel would reap, and drop the status */
         orders.child = getpid() == 1 || prctl(PR_SET_CHILD_SUBREAPER, 1) == 0 ? fork() : -1;
         if (orders.child > 0) {
+            setpgid(orders.child, orders.child);
+            if (orders.flags & LEADS && foreground(0) == getpid())
+                foreground(orders.child);
             chdir("/"); /* somebody may want to unmount the caller's directory */
             if (descriptors == OTHERS)
                 other_descriptors(go);
@@ -383,7 +423,6 @@ static void enter(sigmask mask)
         is_command = orders.child == 0;
         if (is_command) {
             close(go[1]);
-            setpgid(0, 0);
             read(go[0], &byte, 1); /* wait until the waiter has left the caller's directory and descriptors */
             set_mask(mask, 0);
             exec_in_path(words + (words[1][0] == '-' ? 2 : 1), environment); /* if it returns, Python says why */

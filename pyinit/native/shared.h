@@ -3,7 +3,7 @@
 /* What to do with a signal that comes in; see pyinit/base. */
 enum { SIGNAL = 127, STOPS = 128, IF_SENT = 256, OR_TERM = 512, GROUP = 1024 };
 /* Bits of the flags in struct orders. */
-enum { PAUSES = 1, BOUNDED = 2 };
+enum { PAUSES = 1, BOUNDED = 2, LEADS = 4 };
 /* Sizes in struct orders. */
 enum { SIGNALS = 65, MOST_PATHS = 1024 };
 /* pyinit's own exit status if it fails. */

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -69,6 +70,8 @@ static void set_disposition(int signum, void (*handler)(int))
 #define fork() result(fork())
 #define getdents64(fd, buffer, size) result(syscall(SYS_getdents64, fd, buffer, size))
 #define getpgid(pid) result(getpgid(pid))
+#define getsid(pid) result(getsid(pid))
+#define ioctl(fd, request, argument) result(ioctl(fd, request, argument))
 #define kill(pid, signum) result(kill(pid, signum))
 #define nanosleep(time, left) result(nanosleep(time, left))
 #define open(path, flags) result(open(path, flags))
@@ -119,6 +122,8 @@ static long call(long number, long a, long b, long c, long d, long e)
 #define getdents64(fd, buffer, size) CALL(__NR_getdents64, fd, buffer, size, 0, 0)
 #define getpgid(pid) CALL(__NR_getpgid, pid, 0, 0, 0, 0)
 #define getpid() CALL(__NR_getpid, 0, 0, 0, 0, 0)
+#define getsid(pid) CALL(__NR_getsid, pid, 0, 0, 0, 0)
+#define ioctl(fd, request, argument) CALL(__NR_ioctl, fd, request, argument, 0, 0)
 #define kill(pid, signum) CALL(__NR_kill, pid, signum, 0, 0, 0)
 #define nanosleep(time, left) CALL(__NR_nanosleep, time, left, 0, 0, 0)
 #define open(path, flags) CALL(__NR_openat, AT_FDCWD, path, flags, 0, 0)

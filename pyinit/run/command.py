@@ -8,7 +8,7 @@ import _signal
 import posix
 import sys
 
-from ..base import FROM_TERMINAL, NOT_FOUND, NOT_RUNNABLE, OWN_ERROR, READERS, log
+from ..base import FROM_TERMINAL, NOT_FOUND, NOT_RUNNABLE, OWN_ERROR, READERS, SUSPEND_SIGNALS, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,9 +56,12 @@ class MainChild:
 
 
 class Inherited:
-    """The state that pyinit was started with, and that its child must find again."""
+    """The state that pyinit was started with, and that its child must find again.
 
-    __slots__ = ("ignored", "mask", "pid", "script", "terminal", "words")
+    `leads` says whether pyinit leads the session of a terminal, as with `docker run -t`; see tty.leader.
+    """
+
+    __slots__ = ("ignored", "leads", "mask", "pid", "script", "terminal", "words")
 
     def __init__(self, mask: set[int], words: list[str], ignored: "Collection[int]") -> None:
         """Read that state.
@@ -70,6 +73,7 @@ class Inherited:
         self.pid = posix.getpid()
         self.ignored = set(ignored)
         self.terminal = controlling_terminal()
+        self.leads = self.terminal is not None and posix.getsid(0) == self.pid
         self.script = sys.argv[0]  # made absolute, if there is a current directory
         if not self.script.startswith("/"):
             try:
@@ -80,6 +84,11 @@ class Inherited:
             # Otherwise the kernel would reap pyinit's children itself, and drop their exit status.
             self.ignored.add(_signal.SIGCHLD)
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+
+    @property
+    def is_job(self) -> bool:
+        """Return whether pyinit is a job of a shell, or part of one: it has a terminal, and another process leads."""
+        return self.terminal is not None and not self.leads
 
 
 def controlling_terminal() -> int | None:
@@ -99,22 +108,57 @@ def controlling_terminal() -> int | None:
     return terminal
 
 
+def set_foreground(terminal: int, group: int) -> bool:
+    """Make a process group the terminal's foreground. Return false if the terminal does not allow that.
+
+    All signals must be blocked: otherwise SIGTTOU would stop a process in the background. See tcsetpgrp(3).
+    """
+    try:
+        posix.tcsetpgrp(terminal, group)
+    except OSError:  # EIO: it has hung up; EPERM: the group has ended
+        return False
+    return True
+
+
+def move_foreground(terminal: int, old: int, new: int) -> None:
+    """Put the process group `new` into the foreground in place of `old`, if that is there."""
+    try:
+        in_front = posix.tcgetpgrp(terminal)
+    except OSError:  # EIO: it has hung up
+        return
+    if in_front == old:
+        set_foreground(terminal, new)
+
+
+def start_group(inherited: Inherited, child: int) -> None:
+    """Put a child, before its exec, into a process group of its own, except in a job of a shell; OSError.
+
+    If pyinit's own group is in the terminal's foreground, the child's group takes its place.
+    """
+    if inherited.is_job:
+        return
+    posix.setpgid(child, child)
+    if inherited.terminal is not None:
+        move_foreground(inherited.terminal, posix.getpgrp(), child)
+
+
 def start(
-    inherited: Inherited, run: "Callable[[int, Callable[[], None]], NoReturn]", let_go: "Callable[[], None]"
+    inherited: Inherited, run: "Callable[[int, Callable[[], None]], NoReturn]", let_go: "Callable[[int], None]"
 ) -> "tuple[int, list[_signal.struct_siginfo]]":
     """Fork the child that will be the command, and have it call `run`, which executes the command.
 
-    The second argument of `run` is a function that waits until this process has called `let_go`. `run` calls it before
-    the exec.
+    The second argument of `run` is a function that waits until this process has called `let_go` with the child's PID.
+    `run` calls it before the exec.
 
     Return the child's PID, and the signals that came before the child was there. This returns only after the exec, so
     pyinit never forwards a signal to a copy of itself. CommandError if fork(2) or the exec fails. Then the child has
     ended, and pyinit has reaped it.
 
     Ctrl-Z stops a whole job. From before the fork until the exec pyinit waits for the child, so Ctrl-Z must stop pyinit
-    too. If pyinit is PID 1, Ctrl-Z cannot stop it.
+    too. If pyinit is PID 1, Ctrl-Z cannot stop it. If pyinit leads the session, Ctrl-Z stops nobody before the exec;
+    see exec_command().
     """
-    stops_with_child = inherited.terminal is not None and posix.getpid() != 1
+    stops_with_child = inherited.is_job and posix.getpid() != 1
     go_reader, go_writer = pipe()
 
     def wait() -> None:
@@ -127,9 +171,9 @@ def start(
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, {_signal.SIGTSTP})
     pid, report_end = fork(lambda report_fd: run(report_fd, wait))
     early: list[_signal.struct_siginfo] = []
-    if inherited.terminal is not None:
+    if inherited.is_job:
         log.attempt(share_pending, pid, early)
-    let_go()
+    let_go(pid)
     log.attempt(posix.write, go_writer, b"0")
     close(go_writer)
     close(go_reader)
@@ -265,6 +309,10 @@ def exec_command(inherited: Inherited, words: list[str], wait: "Callable[[], Non
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     for signum in inherited.ignored:
         _signal.signal(signum, _signal.SIG_IGN)
+    if inherited.leads:  # pyinit could not continue the child before the exec, which removes the handlers
+        for signum in SUSPEND_SIGNALS:
+            if _signal.getsignal(signum) == _signal.SIG_DFL:
+                _signal.signal(signum, lambda *_: None)
     wait()
     _signal.pthread_sigmask(_signal.SIG_SETMASK, inherited.mask)
     _exec(words)

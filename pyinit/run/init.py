@@ -10,7 +10,16 @@ from time import monotonic, sleep
 
 from ..base import GRACE, IF_SENT, OR_TERM, SIGNAL, STOPS, SUSPEND_SIGNALS, log, orders
 from ..base.wait import RETRY_AFTER, wait_for_signal
-from .command import Inherited, MainChild, close_inherited, close_status_fd, exec_command, restore_locale, start
+from .command import (
+    Inherited,
+    MainChild,
+    close_inherited,
+    close_status_fd,
+    exec_command,
+    restore_locale,
+    start,
+    start_group,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
     from ..family.reaper import Reaper
     from ..native import Told
     from ..tty import Job
+    from ..tty.leader import Leader
 
 SIGCONT = _signal.SIGCONT
 
@@ -57,13 +67,14 @@ class Init:
         self.status = 0  # pyinit's exit status, once there is no main child
         self.end_signal = 0  # the signal that the main child has died of, if pyinit's exit status is not 0
         self.job: Job | None = None
+        self.leader: Leader | None = None
 
     def run(self, launched: "Told | None" = None) -> "NoReturn":
         """Start the command, wait until it ends, drain, exit. After the fork no error ends pyinit."""
         if launched is None and not self.pauses:
             self.start()
         else:
-            self.let_go()
+            self.let_go(0)
         if launched is not None:
             self.child.pid, self.child.group = launched.child, launched.group
             log.attempt(self.started)
@@ -79,17 +90,14 @@ class Init:
 
     def start(self) -> None:
         """Start the main child; CommandError."""
-        has_terminal = self.inherited.terminal is not None
         own_group = posix.getpgrp()
         self.child.pid, self.early = start(self.inherited, self.be_command, self.let_go)
-        self.child.group = own_group if has_terminal else self.child.pid
+        self.child.group = own_group if self.inherited.is_job else self.child.pid
         log.attempt(self.started)
 
     def be_command(self, _: int, wait: "Callable[[], None]") -> "NoReturn":
         """Execute the command, in the child, after a call of `wait`; CommandError."""
         close_status_fd(self.status_fd)
-        if self.inherited.terminal is None:
-            posix.setpgid(0, 0)
         self.enter()
         exec_command(self.inherited, self.options.command, wait)
 
@@ -101,27 +109,32 @@ class Init:
         log.info(f"{self.options.command[0]} runs as PID {self.child.pid}")
         log.report(self.status_fd, f'{{"child-pid": {self.child.pid}}}')
 
-    def let_go(self) -> None:
+    def let_go(self, child: int) -> None:
         """Leave the current directory, and close the descriptors that pyinit does not need once the command runs.
+
+        If there is a `child` that waits to become the command, put it into a process group of its own, except in a job.
 
         The command may want to unmount the directory that pyinit was started in. A program that has launched itself
         waits for the end of one of these descriptors; see native.launch.
         """
+        if child:
+            log.attempt(start_group, self.inherited, child)
         log.attempt(posix.chdir, "/")
         log.attempt(close_inherited, {self.status_fd, self.inherited.terminal})
 
     def become_waiter(self) -> None:
         """Become the C program, which waits from here on. Return if that fails.
 
-        Return also if an option or a terminal needs Python.
+        Return also if an option needs Python, or if pyinit is a job of a shell.
         """
-        if self.inherited.terminal is None:
+        if not self.inherited.is_job:
             from .. import native
 
             if native.serves(self.options):
                 restore_locale()
-                inherited = self.inherited
-                native.Waiter(self.options, inherited.words, inherited.script, self.pid_one).become(self.child.pid)
+                words, script, leads = self.inherited.words, self.inherited.script, self.inherited.leads
+                waiter = native.Waiter(self.options, words, script, self.pid_one, leads=leads)
+                waiter.become(self.child.pid)
 
     def prepare(self) -> None:
         """Import and make what the rest of this life needs.
@@ -135,17 +148,25 @@ class Init:
         from ..stop import Stop
         from ..stop.drain import Signalling
 
-        options, has_terminal = self.options, self.inherited.terminal is not None
+        options, inherited = self.options, self.inherited
         self.stop = Stop(grace=options.grace, kill_after=options.kill_after, wait_all=options.wait_all)
         self.stop.announce = lambda phase: log.report(self.status_fd, f'{{"phase": "{phase}"}}')
-        self.targets = Targets(options.scope, self.child, share_group=has_terminal)
-        self.reaper = Reaper(self.child, self.child_changed, watches=has_terminal, warns=options.warn_on_reap)
+        self.targets = Targets(options.scope, self.child, share_group=inherited.is_job)
+        watches = inherited.terminal is not None
+        self.reaper = Reaper(self.child, self.child_changed, watches=watches, warns=options.warn_on_reap)
         self.signalling = Signalling(self.stop, self.targets, self.reaper)
         self.start_job()
 
     def start_job(self) -> None:
         """Begin job control, if there is a terminal."""
-        if self.inherited.terminal is not None:
+        if self.inherited.terminal is None:
+            return
+        if self.inherited.leads:
+            from ..tty.leader import Leader
+
+            self.leader = Leader(self.inherited.terminal, self.child)
+            self.reaper.orphan_stopped = self.leader.child_stopped
+        else:
             from ..tty import Job
 
             self.job = Job(self.inherited.terminal, self.child, self.continue_child)
@@ -184,9 +205,12 @@ class Init:
 
     def reap(self) -> None:
         """Reap the processes that have ended. If that fails, try once more: SIGCHLD does not come a second time."""
+        reaped = self.reaper.reaped
         if not log.attempt(self.reaper.reap):
             sleep(RETRY_AFTER)
             log.attempt(self.reaper.reap)
+        if self.leader is not None and not self.child.pid and self.reaper.reaped > reaped:
+            self.leader.take_foreground()  # the process that has ended may have been in the foreground
 
     def act_on(self, siginfo: "_signal.struct_siginfo | None") -> None:
         """Do what a signal, or None if none came in time, asks for.
@@ -199,6 +223,8 @@ class Init:
         order = self.orders[signum]
         if order & IF_SENT and siginfo.si_code > 0:
             return
+        if self.leader is not None and signum == _signal.SIGTSTP and siginfo.si_code > 0 and not self.child.pid:
+            return  # Ctrl-Z in a drain: nobody could continue it
         group_got_it = self.job is not None and self.job.group_got_it(siginfo)
         if self.child.pid:
             self.forward(siginfo, order, group_got_it=group_got_it)
@@ -249,6 +275,8 @@ class Init:
         if posix.WIFSTOPPED(wait_status):  # also without a terminal, if the child has called PTRACE_TRACEME
             if self.job is not None:
                 self.job.child_stopped(posix.WSTOPSIG(wait_status))
+            elif self.leader is not None:
+                self.leader.child_stopped(self.child.pid, posix.WSTOPSIG(wait_status))
         elif posix.WIFCONTINUED(wait_status):
             if self.job is not None:
                 self.job.child_continued()
@@ -263,6 +291,8 @@ class Init:
             self.end_signal = posix.WTERMSIG(wait_status)
         if self.job is not None:
             self.job.child_ended()
+        if self.leader is not None:
+            self.leader.take_foreground()
         if log.level >= log.INFO:
             from ..base.signals import describe
 

@@ -94,7 +94,7 @@ class Launcher(Init):
             if said != READY:
                 raise error_in(said) if said else CommandError(KILLED, DIED)
             if self.inner_options.pause:
-                self.let_go()
+                self.let_go(0)
             else:
                 super().start()
         except CommandError:
@@ -119,7 +119,7 @@ class Launcher(Init):
         except OSError as error:
             raise StepError("prctl(PR_SET_PDEATHSIG)", error, "a seccomp filter forbids it") from None
         pid_one = PidOne(self.inner_options, self.inherited)
-        pid_one.let_go()
+        pid_one.let_go(0)
         posix.write(report_fd, READY)  # EPIPE: the launcher died before that call
         close(report_fd)
         log.attempt(posix.read, self.go_reader, 1)  # wait for the command: no child of PID 1 may take its PID
@@ -208,15 +208,15 @@ class PidOne(Init):
 
     def __init__(self, options: "Options", inherited: Inherited) -> None:
         super().__init__(options, inherited)
-        self.shares_group = inherited.terminal is not None
+        self.shares_group = inherited.is_job
         if inherited.terminal:  # stdin, which is 0, stays open
             close(inherited.terminal)
-        inherited.terminal = None
+        inherited.terminal, inherited.leads = None, False
 
     def start(self) -> None:
         """Note the command's PID and process group. The launcher starts it, when PID 1 has let go.
 
-        Under a terminal its process group is one outside, which is 0 here.
+        If pyinit is a job of a shell, its process group is one outside, which is 0 here.
         """
         self.child.pid = COMMAND
         self.child.group = 0 if self.shares_group else COMMAND

@@ -12,7 +12,7 @@ class ToPidOne(Targets):
     """The launcher's only receiver of signals: PID 1 of the namespace, which applies the options."""
 
     def __init__(self, launcher: "Launcher") -> None:
-        super().__init__("child", launcher.child, share_group=launcher.inherited.terminal is not None)
+        super().__init__("child", launcher.child, share_group=launcher.inherited.is_job)
         self.launcher = launcher
 
     def signal_it_heeds(self, signum: int) -> int:

@@ -1,8 +1,9 @@
 """Job control under a terminal: who has got the terminal's signals already, and how pyinit stops and ends as a job.
 
-pyinit uses this module only if there is a controlling terminal. Then the main child starts in pyinit's own process
-group, and may leave it. pyinit never changes the terminal's foreground process group. The table in tty.table says what
-pyinit does after each event.
+pyinit uses this module if there is a controlling terminal and another process leads its session, such as an interactive
+shell. Then the main child starts in pyinit's own process group, and may leave it. pyinit never changes the terminal's
+foreground process group. The table in tty.table says what pyinit does after each event. If pyinit itself leads the
+session, see tty.leader.
 """
 
 import _signal
@@ -41,10 +42,8 @@ class Job:
     def __init__(self, terminal: int, child: "MainChild", continue_child: "Callable[[], None]") -> None:
         self.terminal, self.child, self.continue_child = terminal, child, continue_child
         self.group = posix.getpgrp()
-        session = posix.getsid(0)
-        self.leads = session == posix.getpid()  # pyinit leads the session: nobody could continue it
         # PID 1 of a namespace under a shell that is outside: that shell sees to stops.
-        self.is_outside = session == 0 and posix.getpid() == 1
+        self.is_outside = posix.getsid(0) == 0 and posix.getpid() == 1
         self.state = ALONE
         self.stops = 0  # how often pyinit has stopped itself
         self.keys: set[int] = set()  # the signals of KEYBOARD_STOPS that have come from the terminal
@@ -52,14 +51,13 @@ class Job:
     def group_got_it(self, siginfo: "_signal.struct_siginfo") -> bool:
         """Return whether the main child has got this signal too, because the sender signalled the process group.
 
-        The terminal signals the group, but it sends SIGHUP only to a session leader. A script of the job signals the
-        group by `kill 0`. If pyinit is PID 1, only the main child is taken for such a script, because others may use
-        `kill 1`.
+        The terminal signals the group. A script of the job signals the group by `kill 0`. If pyinit is PID 1, only the
+        main child is taken for such a script, because others may use `kill 1`.
         """
         signum = siginfo.si_signo
         self.note_key(siginfo)
         if siginfo.si_code > 0:
-            return signum in FROM_TERMINAL and not (self.leads and signum == _signal.SIGHUP) and self.shares_group()
+            return signum in FROM_TERMINAL and self.shares_group()
         if signum == _signal.SIGCONT or not self.shares_group():
             return False
         sender = siginfo.si_pid
@@ -159,15 +157,9 @@ class Job:
 
         A shell waits for pyinit to stop too. But if cpulimit(1), say, sends SIGSTOP to a background job, pyinit leaves
         the stop to that sender.
-
-        If pyinit leads the session, it must continue the main child, because nobody else could. In an orphaned process
-        group the kernel would not have stopped it by any signal except SIGSTOP. A shell below pyinit may also have
-        suspended itself by SIGSTOP.
         """
         try:
             is_in_front = posix.tcgetpgrp(self.terminal) in (self.group, posix.getpgid(self.child.pid))
-            if self.leads:
-                return signum != _signal.SIGSTOP or (is_in_front and not self.shares_group())
             parent = posix.getppid()
             return (
                 parent != 0  # 0 is the parent of PID 1
@@ -185,7 +177,7 @@ class Job:
         shell shows the stop that its user caused. It uses SIGTSTP instead of SIGSTOP: SIGSTOP would stop pyinit even in
         an orphaned process group.
         """
-        if self.leads or self.is_outside:
+        if self.is_outside:
             return False
         # To send one of these discards the others that are pending; see signal(7). So look for them while all signals
         # are blocked.
@@ -203,7 +195,7 @@ class Job:
         """
         while siginfo := _signal.sigtimedwait(KEYBOARD_STOPS, 0):  # the main child may have ended before the loop began
             self.note_key(siginfo)
-        if signum not in self.keys or self.leads or posix.getpid() == 1:
+        if signum not in self.keys or posix.getpid() == 1:
             return
         try:
             from ..base.syscalls import PR_SET_DUMPABLE, prctl

@@ -1,9 +1,9 @@
 """Job control as a table: what pyinit does when somebody stops or continues it, or its main child.
 
-Under a terminal both are in one process group, and the kernel stops and continues them together. Two things are left to
-pyinit. It stops after the main child has stopped, because the shell waits for that. And it continues a stopped command
-that nobody else could continue. The package tty knows what has happened, and does what the table says. This module
-makes no system call. See "Orphaned process groups" in credentials(7).
+In a job of a shell both are in one process group, and the kernel stops and continues them together. Two things are left
+to pyinit. It stops after the main child has stopped, because the shell waits for that. And it continues a stopped
+command that nobody else could continue. The package tty knows what has happened, and does what the table says. This
+module makes no system call. See "Orphaned process groups" in credentials(7).
 """
 
 ALONE = "alone"  # there is no main child (yet, or any more)

@@ -33,6 +33,7 @@ from tests.harness import (
 )
 from tests.pid_namespace import copy_installation, in_mount_namespace
 from tests.programs import build_directory, compiled, recorder
+from tests.shell import CONTAINER, CTRL_C, terminal
 
 pytestmark = pytest.mark.c_program
 
@@ -77,6 +78,24 @@ def test_python_stays_if_there_is_something_to_say_or_others_to_signal(options: 
     with started(*options, "sleep", "1000", stderr=subprocess.DEVNULL) as run:
         wait_until(lambda: waits_for_ever(run.pid), "the loop")
         assert not is_c(run.pid)
+
+
+@pytest.mark.parametrize("options", [[], ["-t", "5"], ["-n"]], ids=str)
+def test_it_waits_in_c_as_the_leader_of_a_terminal_s_session(mode: Mode, options: list[str]) -> None:
+    with terminal(*(CONTAINER if mode == "pid1" else []), PYINIT, *options, "cat") as run:
+        run.echoes("hello")
+        pyinit = next(pid for pid in run.named("pyinit") if os.getsid(pid) == pid)
+        rests(pyinit)
+        assert run.foreground() == run.the("cat")
+        run.type(CTRL_C)
+        assert run.wait() == 130
+
+
+def test_python_stays_in_a_job_of_a_shell() -> None:
+    with terminal("sh", "-c", f"{PYINIT} cat; true") as run:
+        run.echoes("hello")
+        wait_until(lambda: waits_for_ever(run.the("pyinit")), "the loop")
+        assert not is_c(run.the("pyinit"))
 
 
 def test_it_waits_in_c_with_pause_and_with_a_parent_death_signal(mode: Mode) -> None:

@@ -35,6 +35,7 @@ NEVER_FAILS = {
     "getpgrp",
     "getpid",
     "getppid",
+    "getsid",
     "gettid",
 }
 ERRNOS = {

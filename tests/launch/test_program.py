@@ -291,7 +291,7 @@ import os, signal, sys, time, pyinit
 got = []
 signal.signal(signal.SIGINT, lambda *_: got.append(1))
 pyinit.launch()
-print("foreground", os.tcgetpgrp(0) == os.getpgrp(), flush=True)
+print("foreground", os.tcgetpgrp(0) == os.getpgrp() == os.getpid(), flush=True)
 while not got: time.sleep(0.05)
 print("got", len(got), flush=True)
 sys.exit(4)

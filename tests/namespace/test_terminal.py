@@ -37,7 +37,7 @@ def test_a_suspended_one_that_is_killed_leaves_nothing(sh: Shell) -> None:
 def test_a_key_reaches_the_command_once(key: str, name: str) -> None:
     with terminal(*LAUNCHER, *recorder()) as run:
         run.see("up\r\n")
-        assert run.foreground() == run.pid == os.getpgid(command_of(run.pid))
+        assert run.foreground() == command_of(run.pid) == os.getpgid(command_of(run.pid))
         for _ in range(3):
             run.type(key)
             run.see(f"got {name}\r\n")
@@ -55,7 +55,7 @@ def test_with_g_a_signal_reaches_what_the_command_has_started() -> None:
 def test_a_window_size_reaches_the_command_once() -> None:
     with terminal(*LAUNCHER, *recorder()) as run:
         run.see("up\r\n")
-        assert run.foreground() == run.pid == os.getpgid(command_of(run.pid))
+        assert run.foreground() == command_of(run.pid) == os.getpgid(command_of(run.pid))
         run.resize(30, 100)
         run.see("got SIGWINCH\r\n")
         assert signals_until_the_barrier(run, run.pid) == []
@@ -101,10 +101,10 @@ def see_first_prompt(run: Terminal) -> None:
     assert "job control" not in before
 
 
-def test_a_session_leader_is_never_suspended() -> None:
+def test_a_launcher_that_leads_the_session_continues_its_command() -> None:
     with terminal(*LAUNCHER, "sh", "-c", "echo up; cat") as run:
         run.see("up")
-        assert run.foreground() == run.pid == os.getpgid(command_of(run.pid))
+        assert run.foreground() == command_of(run.pid) == os.getpgid(command_of(run.pid))
         run.type(CTRL_Z)
         run.echoes("still here")
         assert state_of(run.pid) != "T"

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tests.harness import Rounds, children_of, state_of, status_of, wait_until
-from tests.shell import CTRL_C, Shell
+from tests.shell import CTRL_C, CTRL_D, CTRL_Z, Shell, terminal
 
 LATEST = 0.05  # seconds
 
@@ -22,6 +22,19 @@ def test_ctrl_z_at_any_moment_of_the_start_suspends_the_job(sh: Shell, either: s
         assert "Stopped" in sh.suspend()
         wait_until(lambda: all(state_of(pid) == "T" for pid in in_job(sh)), "all of the job to stop")
         goes_on(sh)
+
+
+def test_ctrl_z_at_any_moment_of_the_start_of_a_leader_stops_nobody_for_ever(leader: list[str], rounds: Rounds) -> None:
+    moments = random.Random(0)
+    for _ in range(rounds(5, 100)):
+        with terminal(*leader, "cat") as run:
+            time.sleep(moments.random() * LATEST)  # not a wait, as above
+            run.type(CTRL_Z)
+            run.type(CTRL_Z)
+            wait_until(lambda: run.foreground() == run.the("cat"), "cat in the foreground")
+            run.echoes("hello")
+            run.type(CTRL_D)
+            assert run.wait() == 0
 
 
 def in_job(sh: Shell) -> list[int]:
