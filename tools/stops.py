@@ -5,13 +5,15 @@ behind shells. Every cell is a count of what was seen in this run; the README ho
 checks pyinit's column.
 """
 
+import os
 import signal
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from tests.harness import PYINIT, need, need_root
+from tests.harness import PYINIT, children_of, need, need_root, wait_until
 from tests.servers.servers import Careful, Celery, Gunicorn, Interrupted, Node, Python, Redis, Server, Tolerant
 from tests.servers.stop import FORMS, PIPELINES, SHELLS, Way, running, stops
+from tests.shell import CONTAINER, terminal
 
 PATIENCE = 3.0  # seconds from the stop signal to SIGKILL: ten in Docker, but no server here needs more than two
 EACH = 7
@@ -76,6 +78,22 @@ def hooked(init: tuple[str, ...]) -> Count:
     return Count(sum(outcome.kept for outcome in outcomes), len(outcomes))
 
 
+def killed_its_group(init: tuple[str, ...]) -> Count:
+    """Scripts on a terminal, as with `docker run -t`, that end their children by `kill -- -$$` in a trap."""
+    script = "trap 'trap - TERM; kill -- -$$' INT TERM EXIT; sleep 1000 & echo ready; while :; do sleep 0.05; done"
+    ended = []
+    for shell in [*SHELLS.values()] * 6:
+        with terminal(*CONTAINER, *init, *shell, script) as run:
+            run.see("ready\r\n")
+            os.kill(children_of(run.pid)[0], signal.SIGTERM)
+            try:
+                wait_until(lambda: not run.alive(), deadline=PATIENCE)
+            except AssertionError:
+                pass
+            ended.append(not run.alive())
+    return Count(sum(ended), len(ended))
+
+
 def worked(init: tuple[str, ...], kind: type[Server], patience: float) -> Count:
     """The work in flight of a server that has workers, in the exec form and behind shells."""
     outcomes = stops(kind, [Way(init, "pid1"), *behind_shells(init, ["{}; true"])], patience=patience)
@@ -99,6 +117,7 @@ ROWS: dict[str, Callable[[tuple[str, ...]], Count]] = {
     "the same, before a FIFO": read_by_fifo,
     "data saved on KeyboardInterrupt, at SIGINT": interrupted,
     "data, at SIGQUIT and then SIGTERM (preStop)": hooked,
+    "a script with `kill -- -$$` in its trap ends, on a terminal": killed_its_group,
     "celery's running task": lambda init: worked(init, Celery, 3 * PATIENCE),
     "gunicorn's request in flight, at SIGTERM": lambda init: worked(init, Gunicorn, PATIENCE),
     "the same, at SIGHUP and SIGUSR2": managed,
