@@ -117,7 +117,7 @@ ROWS: dict[str, Callable[[tuple[str, ...]], Count]] = {
     "the same, before a FIFO": read_by_fifo,
     "data saved on KeyboardInterrupt, at SIGINT": interrupted,
     "data, at SIGQUIT and then SIGTERM (preStop)": hooked,
-    "a script with `kill -- -$$` in its trap ends, on a terminal": killed_its_group,
+    "scripts that end by `kill -- -$$`, on a terminal": killed_its_group,
     "celery's running task": lambda init: worked(init, Celery, 3 * PATIENCE),
     "gunicorn's request in flight, at SIGTERM": lambda init: worked(init, Gunicorn, PATIENCE),
     "the same, at SIGHUP and SIGUSR2": managed,

@@ -35,7 +35,8 @@ class Told:
 
     If `pid` is Python's parent, Python is its adviser. `child` is the command's process, or 0 if it has ended. `group`
     is the command's process group. `stop` is the stop signal that came in last, or 0. `is_deaf` says whether the
-    command ignored what it got for that. `newest` says when its process group got it; see family.proc.newest().
+    command ignored what it got for that. `newest` says when its process group got it; see
+    family.proc.newest(). `kill_at` is the deadline of -k, a time of monotonic(3) in seconds, or None.
 
     If `pid` is Python itself, `mask` is the signal mask that pyinit was started with. `ignored` holds SIGPIPE and
     SIGXFSZ if they were ignored then, because CPython ignores both at its own start. If `child` is 0, Python does the
@@ -43,12 +44,14 @@ class Told:
     `child` is a program that has launched itself.
     """
 
-    __slots__ = ("child", "group", "ignored", "is_deaf", "mask", "newest", "pid", "stop")
+    __slots__ = ("child", "group", "ignored", "is_deaf", "kill_at", "mask", "newest", "pid", "stop")
 
     def __init__(self, word: str) -> None:
         """Parse `word`; ValueError."""
         numbers = [int(number) for number in word.removeprefix(WORD).split(",")]
-        self.pid, mask, ignores_pipe, ignores_xfsz, self.child, self.group, self.stop, deaf, time, newest = numbers
+        self.pid, mask, ignores_pipe, ignores_xfsz, self.child, self.group, self.stop, *rest = numbers
+        deaf, time, newest, kill_at = rest
+        self.kill_at = kill_at / 1000 if kill_at else None
         self.is_deaf = bool(deaf)
         self.newest = (time * posix.sysconf("SC_CLK_TCK") // 1000, newest) if time else None
         self.mask: set[int] = {signum for signum in _signal.valid_signals() if mask >> (signum - 1) & 1}
@@ -71,7 +74,7 @@ class Told:
 
         That pyinit does not execute the command, so it does not need the signal mask.
         """
-        return f"{WORD}{pid},0,1,1,{child},{group},0,0,0,0"
+        return f"{WORD}{pid},0,1,1,{child},{group},0,0,0,0,0"
 
 
 def told(words: list[str]) -> Told | None:
@@ -113,7 +116,7 @@ class Waiter:
     `leads` says whether this process leads the session of a terminal.
     """
 
-    __slots__ = ("flags", "grace", "is_possible", "pid_one", "status_fd", "tail", "words")
+    __slots__ = ("drain", "flags", "grace", "is_possible", "pid_one", "status_fd", "tail", "words")
 
     def __init__(self, options: "Options", words: list[str], script: str, pid_one: int = 0, *, leads: bool) -> None:
         self.words = ["pyinit", *words]
@@ -123,7 +126,9 @@ class Waiter:
             signals = [order & ~(STOPS | OR_TERM | GROUP) for order in signals]
         self.flags = (PAUSES if options.pause else 0) | (BOUNDED if options.kill_after is not None else 0)
         self.flags |= LEADS if leads else 0
-        self.grace = next(bound for bound in (options.kill_after, options.grace, GRACE) if bound is not None)
+        grace = next(bound for bound in (options.kill_after, options.grace, GRACE) if bound is not None)
+        self.grace = min(int(grace * 10), LONGEST_GRACE)
+        self.drain = -1 if options.grace is None else min(int(options.grace * 10), LONGEST_GRACE)
         # Encode the paths as the file system does. In a program that launches itself, that is the locale's encoding.
         python = getattr(sys, "_base_executable", sys.executable)  # it starts faster than the python of a venv
         paths = f"{python}\0{script}\0".encode(sys.getfilesystemencoding(), "surrogateescape")
@@ -143,8 +148,7 @@ class Waiter:
         try:
             if reader:  # 0 means that stdin was closed, and the pipe has taken its place
                 stdin, survives = posix.dup(0), posix.get_inheritable(0)
-            grace = min(int(self.grace * 10), LONGEST_GRACE)
-            head = _packed(4, [child, self.pid_one, self.flags, grace, self.status_fd, stdin])
+            head = _packed(4, [child, self.pid_one, self.flags, self.grace, self.drain, self.status_fd, stdin])
             posix.write(writer, head + self.tail)
             if reader:
                 posix.set_inheritable(stdin, True)

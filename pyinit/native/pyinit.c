@@ -15,7 +15,7 @@
 #define WAITER 0
 #endif
 
-enum { SOON = 50, AGAIN = 1000, CANNOT_DIE = 2000, OVERDUE = 3000, PATIENCE = 10000 }; /* milliseconds */
+enum { SOON = 50, LATE = 200, AGAIN = 1000, CANNOT_DIE = 2000, OVERDUE = 3000, PATIENCE = 10000 }; /* milliseconds */
 
 /* Python's orders for the waiter. native/__init__.py writes them, with the same types in the same order. */
 static struct orders {
@@ -27,6 +27,7 @@ static struct orders {
                                     LEADS: this process leads a terminal's session, as with docker run -t; the command
                                     is in the foreground, and nobody but this process could continue it */
     int grace;                   /* tenths of a second until SIGKILL, if there is no adviser */
+    int drain;                   /* tenths of a second that leftover processes have at most (-t), or -1 */
     int status_fd;               /* of --json-status-fd, or -1 */
     int input;                   /* the descriptor of stdin: the orders come as descriptor 0; -1: stdin is closed */
     unsigned short signals[SIGNALS]; /* SIGNAL: deliver this one to the command, unless it is 0. STOPS: it is a stop
@@ -43,7 +44,8 @@ static long signalled_at;           /* milliseconds since boot; when the command
 static int newest;                  /* the newest process at that time */
 static sigmask asked, ignored;      /* the stop signals that have been sent; those that the command ignored then */
 static int adviser, advice = -1;    /* its PID, or 0; the wait status of one that has ended, or -1 */
-static long due, given_up, kill_at; /* times of now(): start an adviser, stop trying, the deadline of -k; 0: never */
+/* Times of now(): start an adviser, stop trying, the deadlines of -k and -t; 0: never. */
+static long due, given_up, kill_at, drain_at;
 static int argc;                    /* as in main() */
 static char **words, **environment; /* argv and envp */
 static const struct timespec TENTH = {0, 100000000};
@@ -52,9 +54,9 @@ static const struct timespec TENTH = {0, 100000000};
    native/__init__.py reads. If `pid` is 0, there is no such word. */
 static void become_python(int pid, sigmask mask, int child)
 {
-    sigmask numbers[] = {pid,   mask, is_ignored(SIGPIPE), is_ignored(SIGXFSZ), child,
-                         group, stop, is_deaf,             signalled_at,        newest};
-    char word[256], *end = put(word, WORD), line[1024], *python = orders.paths, *script = python;
+    sigmask numbers[] = {pid,  mask,    is_ignored(SIGPIPE), is_ignored(SIGXFSZ), child, group,
+                         stop, is_deaf, signalled_at,        newest,              kill_at};
+    char word[300], *end = put(word, WORD), line[1024], *python = orders.paths, *script = python;
     const char *argv[argc + 5];
     int count = 0;
 
@@ -311,6 +313,13 @@ static void replace_adviser(void)
     due = time + AGAIN < given_up ? time + AGAIN : given_up;
 }
 
+static int kill_child(int pid)
+{
+    if (pid != adviser)
+        kill(pid, SIGKILL);
+    return 0;
+}
+
 __attribute__((noreturn)) static void wait_for_the_end(void)
 {
     siginfo_t info;
@@ -330,13 +339,21 @@ __attribute__((noreturn)) static void wait_for_the_end(void)
                 replace_adviser();
             else if (!adviser && !given_up)
                 due = now();
+            if (orders.drain >= 0 && !drain_at)
+                drain_at = now() + orders.drain * 100L;
         }
         advice = -1;
-        long time = now(), over = kill_at ? kill_at + (adviser ? OVERDUE : 0) : 0, next;
+        long time = now(), deadline = kill_at && (!drain_at || kill_at < drain_at) ? kill_at : drain_at, next;
+        long over = deadline ? deadline + (adviser ? OVERDUE : 0) : 0, late = deadline + LATE;
         if (over && time >= over)
             finish(); /* no adviser has acted on this deadline */
         if (due && time >= due && !start_adviser() && !orders.child)
             finish();
+        if (deadline && time >= late) { /* among busy processes the adviser may get too little of a CPU */
+            each_child(kill_child);
+            late = time + 100;
+        }
+        over = deadline && late < over ? late : over;
         next = due && (!over || due < over) ? due : over;
         next = next ? next : left < 0 && left != -ECHILD ? time + 100 : 0;
         next = next && next <= time ? time + 1 : next;
@@ -369,7 +386,7 @@ static void give_default_orders(void)
     if (end)
         put(end, "-python");
     orders.grace = GRACE;
-    orders.status_fd = -1;
+    orders.drain = orders.status_fd = -1;
     for (int signum = 0; signum < SIGNALS; signum++)
         orders.signals[signum] = different[signum] ? different[signum] : signum;
     for (int code = 0; code < 256; code++)

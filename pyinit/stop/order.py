@@ -160,7 +160,9 @@ class Turn:
             for pipe in list(not_yet) if source in self.unknown else writes.get(source, ()):
                 fresh = [pid for pid in not_yet.get(pipe, ()) if pid != source]
                 if fresh:
-                    not_yet[pipe] = [pid for pid in not_yet[pipe] if pid == source]
+                    rest = [pid for pid in not_yet.pop(pipe) if pid == source]
+                    if rest:
+                        not_yet[pipe] = rest
                     found.update(fresh)
                     sources += fresh
         return found

@@ -339,3 +339,17 @@ def test_with_no_process_to_be_had_the_leftovers_get_the_signal_and_their_time(m
         assert run.wait() == 143
         assert run.alive() == []
         assert len(said(run)) == 1
+
+
+@pytest.mark.parametrize(("options", "status"), [(["-k", "1"], 137), (["-t", "1"], 143)], ids=str)
+def test_a_deadline_holds_if_the_adviser_gets_no_time_of_a_cpu(mode: Mode, options: list[str], status: int) -> None:
+    """As among many busy processes. The C program kills, and does not say that the adviser has failed."""
+    deaf = "trap '' TERM; sleep 1000 & echo up; wait"
+    script = deaf if status == 137 else f'sh -c "{deaf}" & wait'
+    with started(*options, "sh", "-c", script, mode=mode, stderr=subprocess.PIPE) as run:
+        run.up()
+        run.send(signal.SIGTERM)
+        os.kill(adviser_of(run), signal.SIGSTOP)
+        assert run.wait() == status
+        assert run.alive() == []
+        assert said(run) == []

@@ -13,6 +13,7 @@ from tests.servers.servers import (
     Careful,
     Celery,
     Gunicorn,
+    Interrupted,
     Nginx,
     Node,
     Postgres,
@@ -20,8 +21,9 @@ from tests.servers.servers import (
     Redis,
     Request,
     Server,
+    Tolerant,
 )
-from tests.servers.stop import FORMS, PIPELINES, SHELLS, behind_pyinit, running, stops
+from tests.servers.stop import FORMS, PIPELINES, SHELLS, Way, behind_pyinit, running, stops
 
 ONE_FORM = ("{}; true",)
 
@@ -65,6 +67,29 @@ def test_what_a_server_prints_as_it_ends_is_read(form: str) -> None:
     ways = [behind_pyinit(place, shell="bash", form=form) for place in MODES] * 7
     outcomes = stops(Careful, ways)
     assert [(outcome.kept, outcome.printed) for outcome in outcomes] == [(True, "up\nthe last line\n")] * len(ways)
+
+
+def ways(form: str, times: int) -> list[Way]:
+    """The ways through a form of each shell, in all places."""
+    return [behind_pyinit(place, shell=shell, form=form) for place in MODES for shell in SHELLS] * times
+
+
+@pytest.mark.parametrize("form", ["{}; true", "cd . && {}", "({}; true); true"])
+def test_what_a_program_saves_on_keyboard_interrupt_is_saved(form: str) -> None:
+    """SIGINT by kill(2) goes to the group: a shell that waits for its command does not die of it."""
+    outcomes = stops(Interrupted, ways(form, 2), signal.SIGINT)
+    assert [outcome.kept for outcome in outcomes] == [True] * len(outcomes)
+
+
+def test_a_second_stop_signal_does_not_kill_a_server_that_saves() -> None:
+    """A preStop hook sends SIGQUIT, and then SIGTERM comes."""
+    outcomes = stops(Tolerant, ways("{}; true", 6), signal.SIGQUIT, then=(0.2, signal.SIGTERM))
+    assert [outcome.kept for outcome in outcomes] == [True] * len(outcomes)
+
+
+def test_what_a_server_prints_into_a_fifo_as_it_ends_is_read() -> None:
+    outcomes = stops(Careful, ways("mkfifo p; cat <p & {} >p; true", 6))
+    assert [(outcome.kept, outcome.printed) for outcome in outcomes] == [(True, "up\nthe last line\n")] * len(outcomes)
 
 
 def test_gunicorn_answers_the_request_in_flight() -> None:

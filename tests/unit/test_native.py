@@ -70,12 +70,13 @@ def test_the_c_program_serves_what_is_a_number_or_a_row_of_its_tables(given: dic
 
 
 def test_a_word_says_who_is_meant() -> None:
-    for_adviser = Told(f"--told={os.getppid()},0,0,0,16,17,15,1,5000,99")
+    for_adviser = Told(f"--told={os.getppid()},0,0,0,16,17,15,1,5000,99,7000")
     assert for_adviser.is_for_adviser
     assert not for_adviser.is_for_command
     assert (for_adviser.child, for_adviser.group, for_adviser.stop, for_adviser.is_deaf) == (16, 17, 15, True)
+    assert for_adviser.kill_at == 7.0
     assert for_adviser.newest == (5 * os.sysconf("SC_CLK_TCK"), 99)
-    for_command = Told(f"--told={os.getpid()},{1 << (TERM - 1)},1,0,{os.getpid()},0,0,0,0,0")
+    for_command = Told(f"--told={os.getpid()},{1 << (TERM - 1)},1,0,{os.getpid()},0,0,0,0,0,0")
     assert for_command.is_for_command
     assert not for_command.is_for_adviser
     assert for_command.mask == {TERM}
@@ -87,7 +88,7 @@ def test_a_word_says_who_is_meant() -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["--told=", "--told=x,0,0,0,0,0,0,0,0,0", "--told=0,0,0,0,0,0,0,0,0,0", "--told=1,2", "--to", "-v"]
+    "word", ["--told=", "--told=x,0,0,0,0,0,0,0,0,0,0", "--told=0,0,0,0,0,0,0,0,0,0,0", "--told=1,2", "--to", "-v"]
 )
 def test_a_word_for_another_process_is_an_option_that_nobody_knows(word: str) -> None:
     words = [word, "--", "true"]
@@ -96,6 +97,6 @@ def test_a_word_for_another_process_is_an_option_that_nobody_knows(word: str) ->
 
 
 def test_a_word_is_taken_away() -> None:
-    words = [f"--told={os.getpid()},0,0,0,0,0,0,0,0,0", "-v", "true"]
+    words = [f"--told={os.getpid()},0,0,0,0,0,0,0,0,0,0", "-v", "true"]
     assert told(words) is not None
     assert words == ["-v", "true"]
