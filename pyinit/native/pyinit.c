@@ -217,12 +217,18 @@ static int send(int signum, int is_first)
     return 1;
 }
 
+/* Return the earlier of the deadlines of -k and -t, or 0 if there is none. */
+static long deadline(void)
+{
+    return kill_at && (!drain_at || kill_at < drain_at) ? kill_at : drain_at;
+}
+
 /* End the leftover processes as a last resort, if there is no adviser. Send them the stop signal, wait for the grace,
    send SIGKILL. Then exit. */
 static void finish(void)
 {
     int signum = orders.signals[stop] & SIGNAL, is_first = 1;
-    long over = kill_at ? kill_at : now() + orders.grace * 100L;
+    long over = deadline() ? deadline() : now() + orders.grace * 100L;
 
     if (!WIFEXITED(advice) || WEXITSTATUS(advice) != HAS_SAID_WHY)
         say("the adviser has failed: the leftover processes get the stop signal now, and SIGKILL after the grace");
@@ -237,7 +243,7 @@ static void finish(void)
     _exit(orders.child && !orders.pid_one ? 128 + SIGKILL : orders.statuses[status]);
 }
 
-/* Return whether a process ignored a stop signal when that came first. Later it may ignore the signal because of that. */
+/* Return whether a process ignored a stop signal when that came first. It may ignore a later one because of that. */
 static int ignored_first(int pid, int signum)
 {
     if (!(asked & SIGNAL_BIT(signum)) && ignores(pid, signum))
@@ -306,8 +312,8 @@ static void replace_adviser(void)
 
     if (!given_up)
         given_up = time + (orders.grace < PATIENCE / 100 ? orders.grace * 100 : PATIENCE);
-    if (kill_at > time && given_up > (time + kill_at) / 2)
-        given_up = (time + kill_at) / 2; /* the stop signal still comes before SIGKILL */
+    if (deadline() > time && given_up > (time + deadline()) / 2)
+        given_up = (time + deadline()) / 2; /* the stop signal still comes before SIGKILL */
     if (!WIFEXITED(advice) || WEXITSTATUS(advice) != OWN_ERROR || time >= given_up)
         finish();
     due = time + AGAIN < given_up ? time + AGAIN : given_up;
@@ -343,17 +349,17 @@ __attribute__((noreturn)) static void wait_for_the_end(void)
                 drain_at = now() + orders.drain * 100L;
         }
         advice = -1;
-        long time = now(), deadline = kill_at && (!drain_at || kill_at < drain_at) ? kill_at : drain_at, next;
-        long over = deadline ? deadline + (adviser ? OVERDUE : 0) : 0, late = deadline + LATE;
+        long time = now(), end = deadline(), late = end + LATE, next;
+        long over = !adviser ? kill_at : end ? end + OVERDUE : 0;
         if (over && time >= over)
             finish(); /* no adviser has acted on this deadline */
         if (due && time >= due && !start_adviser() && !orders.child)
             finish();
-        if (deadline && time >= late) { /* among busy processes the adviser may get too little of a CPU */
+        if (adviser && end && time >= late) { /* among busy processes the adviser may get too little of a CPU */
             each_child(kill_child);
             late = time + 100;
         }
-        over = deadline && late < over ? late : over;
+        over = adviser && end && late < over ? late : over;
         next = due && (!over || due < over) ? due : over;
         next = next ? next : left < 0 && left != -ECHILD ? time + 100 : 0;
         next = next && next <= time ? time + 1 : next;
