@@ -29,6 +29,7 @@ from tests.harness import (
     waits_for_ever,
 )
 from tests.pid_namespace import copy_installation, in_mount_namespace
+from tests.programs import saver
 
 # One leftover saves for a while at SIGTERM, in a session of its own. The other has to be killed.
 HEEDS = "setsid sh -c \"trap 'sleep 0.2; echo saved; exit' TERM; echo up; while :; do sleep 0.02; done\" &"
@@ -135,14 +136,29 @@ def test_an_adviser_that_is_killed_in_a_drain_is_done_without(mode: Mode) -> Non
     """As by the OOM killer, which takes it first."""
     with started("-t", "2", "sh", "-c", LEAVES, mode=mode, stdin=subprocess.PIPE, stderr=-1) as run:
         run.up(2)
+        began = time.monotonic()
         run.close_stdin()
         adviser = adviser_of(run)
         assert proc(adviser, "oom_score_adj") == b"1000\n"
         os.kill(adviser, signal.SIGKILL)
         assert run.wait() == 9
+        assert time.monotonic() - began >= 2, "the grace is no shorter without an adviser"
         assert run.alive() == []
         assert b"saved\n" in run.stdout.read()
         assert len(said(run)) == 1
+
+
+def test_without_an_adviser_a_subreaper_signals_each_leftover_once(tmp_path: Path) -> None:
+    """It lists its children again and again, because orphans may come."""
+    home, init = home_of(tmp_path)
+    DAMAGES["drain"](home)
+    file = tmp_path / "told"
+    words = ["sh", "-c", '"$@" & read _; exit 9', "sh", *saver(file, 0.5)]
+    with started("-t", "600", *words, init=init, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
+        run.up()
+        run.close_stdin()
+        assert run.wait() == 9
+        assert file.read_text() == "SIGTERM"
 
 
 @pytest.mark.parametrize("options", [[], ["-k", "60"]], ids=str)
