@@ -68,13 +68,13 @@ def test_each_phase_of_a_stop_is_announced(init: list[str]) -> None:
     script = 'sh -c "$1" & echo up; wait'
     with (
         reported("sh", "-c", script, "sh", saves, init=init) as (process, reader),
-        open(reader, closefd=False) as lines,
+        open(reader, "rb", 0, closefd=False) as lines,
     ):
         process.up(2)
-        assert "child-pid" in json.loads(lines.readline())
+        assert "child-pid" in json.loads(process.line(lines))
         for expected in ([{"phase": "stopping"}, {"exit-code": 130}, {"phase": "draining"}], [{"phase": "killing"}]):
             process.send(signal.SIGINT)
-            assert [json.loads(lines.readline()) for _ in expected] == expected
+            assert [json.loads(process.line(lines)) for _ in expected] == expected
         assert process.wait() == 130
 
 
