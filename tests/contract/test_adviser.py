@@ -132,9 +132,10 @@ def test_whatever_is_short_the_leftovers_get_the_signal_and_their_time(mode: Mod
         assert run.stdout.read() == b"saved\n"
 
 
-def test_an_adviser_that_is_killed_in_a_drain_is_done_without(mode: Mode) -> None:
+@pytest.mark.parametrize("option", ["-t", "-k"])
+def test_an_adviser_that_is_killed_in_a_drain_is_done_without(mode: Mode, option: str) -> None:
     """As by the OOM killer, which takes it first."""
-    with started("-t", "2", "sh", "-c", LEAVES, mode=mode, stdin=subprocess.PIPE, stderr=-1) as run:
+    with started(option, "2", "sh", "-c", LEAVES, mode=mode, stdin=subprocess.PIPE, stderr=-1) as run:
         run.up(2)
         began = time.monotonic()
         run.close_stdin()

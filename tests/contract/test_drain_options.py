@@ -150,7 +150,7 @@ def test_kill_after_ends_a_command_that_ignores_the_stop_signal(mode: Mode, name
         assert run.wait() == 128 + signal.SIGKILL
         assert time.monotonic() - began >= 0.3
         assert run.alive() == []
-        assert run.stderr.read() == b"", "the C program, which says so, has not had to do it for a late adviser"
+        assert run.stderr.read() == b"", "the C program says so if it ends them three seconds late"
 
 
 def test_kill_after_counts_from_the_first_stop_signal_and_from_no_other(mode: Mode) -> None:
