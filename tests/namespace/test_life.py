@@ -97,7 +97,10 @@ def test_pid_1_killed_at_any_moment_of_the_start_leaves_nothing_inside(rounds: R
                 first = wait_until(lambda: children_of(process.pid), "PID 1")[0]
                 time.sleep(moment)  # not a wait for anything: it is where in its life it is killed
                 os.kill(first, signal.SIGKILL)
-                return process.wait(20), process.communicate()[1]
+                try:
+                    return process.wait(20), process.communicate()[1]
+                finally:
+                    process.kill()  # or else a launcher that goes on would keep the test from failing
 
         kills = rounds(30, 300)
         with ThreadPoolExecutor(4) as pool:
