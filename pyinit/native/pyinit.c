@@ -350,7 +350,7 @@ __attribute__((noreturn)) static void wait_for_the_end(void)
         }
         advice = -1;
         long time = now(), end = deadline(), late = end + LATE, next;
-        long over = !adviser ? kill_at : end ? end + OVERDUE : 0;
+        long over = kill_at ? kill_at + (adviser ? OVERDUE : 0) : 0;
         if (over && time >= over)
             finish(); /* no adviser has acted on this deadline */
         if (due && time >= due && !start_adviser() && !orders.child)
@@ -359,7 +359,7 @@ __attribute__((noreturn)) static void wait_for_the_end(void)
             each_child(kill_child);
             late = time + 100;
         }
-        over = adviser && end && late < over ? late : over;
+        over = adviser && end && (!over || late < over) ? late : over;
         next = due && (!over || due < over) ? due : over;
         next = next ? next : left < 0 && left != -ECHILD ? time + 100 : 0;
         next = next && next <= time ? time + 1 : next;

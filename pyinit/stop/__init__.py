@@ -10,11 +10,11 @@ This is how pyinit stops, in the words of pyinit(1):
  4. If a process reads its stdin from a pipe that was made inside, the kernel gives it end of file when the pipe's
     writers have ended, so pyinit signals the writers first; if its own children write to the pipe, pyinit signals
     these at once.
- 5. When the writers have ended, pyinit signals such a reader after a second or two if it has a handler; otherwise the
-    reader is finishing its work, and pyinit signals it, and its children without a handler, when the grace is nearly
-    over.
- 6. If pyinit cannot see who may write to a pipe (another user's process, without CAP_SYS_PTRACE), it takes that process
-    for a writer.
+ 5. When the writers have ended, pyinit signals such a reader after a second or two if it has a handler, and at once if
+    it runs a process that has one; otherwise the reader is finishing its work, and it and its children have the time of
+    the grace, counted from the end of its input.
+ 6. If pyinit cannot see the descriptors of another user's process (without CAP_SYS_PTRACE), it takes that process for a
+    writer to each pipe, and not for a reader.
  7. pyinit does not signal a process that has got the forwarded signal already: by -g, by --scope all, or because it was
     in the command's process group when SIGINT came.
  8. pyinit sends SIGCONT to every leftover process.
@@ -68,10 +68,12 @@ class Stop:
 
     __slots__ = (
         "announce",
+        "asked_at",
         "bounded",
         "came",
         "count",
         "finish_by",
+        "finish_time",
         "grace",
         "grace_over",
         "kill_after",
@@ -86,8 +88,9 @@ class Stop:
         self.announce: Callable[[str], None] = lambda _: None
         self.signum = self.came = self.count = 0
         self.grace = GRACE if grace is None else grace
+        self.finish_time = self.grace - min(FINISH, self.grace / 10)
         self.bounded = grace is not None  # whether the grace also limits a drain that was asked for
-        self.grace_over = self.finish_by = 0.0
+        self.grace_over = self.finish_by = self.asked_at = 0.0
         self.kill_after = kill_after
         self.kill_at: float | None = None
         self.wait_all = wait_all
@@ -106,11 +109,18 @@ class Stop:
             self._go_to(STOPPING)
         if self.kill_after is not None and not self.signum:
             self.kill_at = now + self.kill_after
-        self.signum, self.came = signum, came
+        self.signum, self.came, self.asked_at = signum, came, now
         self.count += 1
 
     def main_child_ended(self, now: float) -> None:
-        """Note that the main child, or --pause, has ended at the time `now`, and that other processes are left."""
+        """Note that the main child, or --pause, has ended at the time `now`, and that other processes are left.
+
+        If the main child has survived a SIGQUIT for the time of the grace, such as a JVM that dumped its threads, that
+        is no reason for its end, and nobody has asked for the drain.
+        """
+        if self.signum == _signal.SIGQUIT and now >= self.asked_at + self.grace and self.kill_after is None:
+            self.signum = self.came = self.count = 0
+            self.phase = RUNNING
         if self.phase == RUNNING and self.wait_all:
             self._go_to(WAITING)
         elif self.phase in (RUNNING, STOPPING):
@@ -123,7 +133,7 @@ class Stop:
     def _drain(self, now: float) -> None:
         self._go_to(DRAINING if self.grace else KILLING)
         self.grace_over = now + self.grace
-        self.finish_by = self.grace_over - min(FINISH, self.grace / 10)
+        self.finish_by = now + self.finish_time
 
     def deadline(self) -> float | None:
         """Return the time at which the caller has to call expire(), or None if no time is known now."""

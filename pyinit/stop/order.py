@@ -10,7 +10,7 @@ back. Any other ancestor leaves them behind, and pyinit signals them afterwards.
 pyinit signals a pipeline from its head. A process that reads its stdin from a pipe gets end of file when the writers
 have ended. If pyinit signalled the reader together with the writers, the reader would end first, and the next write
 would end the writers. A reader without a handler is finishing its work once its input has ended, and the signal would
-only kill it. So pyinit leaves it alone until the grace is nearly over, and its children without a handler too.
+only kill it. So pyinit leaves it alone for the time of the grace, and its children without a handler too.
 
 A deaf process is one that does not heed the signal. The guardian of a process is its uppermost ancestor, among the
 leftover processes, that is not passed over. pyinit passes over a process that is deaf, that is finishing, or whose own
@@ -72,10 +72,12 @@ class Turn:
 
     `left` are all leftover processes by PID, and `unsignalled` are some of them. `deaf` are births. `readers` are PIDs
     with the pipe on their stdin, and `written` are PIDs with the pipes that they can write to, as family.pipes.pipes()
-    returns them. `finishes` says whether a process only finishes its work once its input has ended.
+    returns them. `may_finish` says whether a reader, whose input has ended, may finish its work, and `finishes` whether
+    a process below it may. A reader that runs a process with a handler may not: xargs would run the next one.
 
     The heads are those of the `unsignalled` that are their own guardian. `alone` are the PIDs of heads that read a pipe
-    without a writer and do not finish. `finishing` are the PIDs of those that do.
+    without a writer, and wait a while. `ended` are the PIDs of those that finish, and `finishing` are these and the
+    processes below them.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Turn:
         deaf: "Collection[Birth]",
         readers: "Mapping[int, str]",
         written: "Mapping[int, Pipes]",
+        may_finish: "Callable[[Process], bool]" = lambda _: False,
         finishes: "Callable[[Process], bool]" = lambda _: False,
     ) -> None:
         self.left, self.unsignalled, self.all_readers, self.written = left, unsignalled, readers, written
@@ -95,23 +98,31 @@ class Turn:
         aside = {pid for pid in readers if self._has_a_writing_child(pid)}
         if aside:
             self._arrange(self.deaf | aside)
-        ended = {pid for pid in self.alone if finishes(left[pid])}
-        if ended:
-            self.finishing = self._with_children(ended, finishes)
-            self._arrange(self.deaf | aside | self.finishing)
-            self.alone -= self.finishing
-
-    def _with_children(self, ended: set[int], finishes: "Callable[[Process], bool]") -> set[int]:
-        """Return the PIDs `ended`, and those of their descendants that finish too."""
+        self.ended = {pid for pid in self.alone if may_finish(left[pid]) and readers[pid] not in (written[pid] or ())}
         children: dict[int, list[Process]] = {}
-        for process in self.unsignalled:
+        for process in unsignalled if self.ended else ():
             children.setdefault(process.parent, []).append(process)
-        found, queue = set(ended), list(ended)
+        runners = {
+            pid
+            for pid in self.ended
+            if any(not (finishes(child) or child.pid in readers) for child in children.get(pid, ()))
+        }
+        self.ended -= runners
+        self.alone -= runners
+        if self.ended:
+            self._add_finishing(children, finishes)
+            self._arrange(self.deaf | aside | self.finishing)
+            self.alone -= self.finishing | runners
+
+    def _add_finishing(
+        self, children: "Mapping[int, Collection[Process]]", finishes: "Callable[[Process], bool]"
+    ) -> None:
+        """Find the finishing: the PIDs `ended`, and those of their descendants that finish too."""
+        self.finishing, queue = set(self.ended), list(self.ended)
         for pid in queue:  # grows while it is walked
-            fresh = [child.pid for child in children.get(pid, ()) if child.pid not in found and finishes(child)]
-            found.update(fresh)
+            fresh = [one.pid for one in children.get(pid, ()) if one.pid not in self.finishing and finishes(one)]
+            self.finishing.update(fresh)
             queue += fresh
-        return found
 
     def _arrange(self, passed: set[int]) -> None:
         """Find the heads, the readers among them and the writers."""
@@ -144,7 +155,7 @@ class Turn:
 
         The processes that will end are those that get the signal, those that finish, and the `ending`, which are PIDs
         of readers whose input has just ended. A reader that waits for a waiting reader waits too. Readers in a circle,
-        such as two coprocesses, do not wait.
+        such as two coprocesses, do not wait, but a reader of theirs that is not in the circle does.
         """
         writes: dict[int, list[str]] = {}
         for pipe, guardians in self.writers.items():
@@ -154,7 +165,7 @@ class Turn:
         for pid, pipe in self.readers.items():
             not_yet.setdefault(pipe, []).append(pid)
         going = [pid for pid in {*writes, *self.unknown} if pid not in self.readers and pid not in self.deaf]
-        sources = [*going, *ending, *self.finishing]
+        sources = [*going, *ending, *self.finishing, *(pid for pid in self.readers if self._is_free(pid))]
         found: set[int] = set()
         for source in sources:  # grows while it is walked
             for pipe in list(not_yet) if source in self.unknown else writes.get(source, ()):
@@ -165,6 +176,31 @@ class Turn:
                         not_yet[pipe] = rest
                     found.update(fresh)
                     sources += fresh
+        return found | self._behind_circles(set(self.readers).difference(sources), writes)
+
+    def _is_free(self, pid: int) -> bool:
+        """Return whether no process that heeds the signal writes what the reader `pid` reads."""
+        both = (self.writers.get(self.readers[pid], ()), self.unknown)
+        return all(writer == pid or writer in self.deaf for found in both for writer in found)
+
+    def _behind_circles(self, rest: set[int], writes: "Mapping[int, Collection[str]]") -> set[int]:
+        """Return those of the `rest`, each of which reads from another of them, that are in no circle."""
+        count: dict[str, int] = {}
+        for pid in rest:
+            count[self.readers[pid]] = count.get(self.readers[pid], 0) + 1
+
+        def is_read(pid: int) -> bool:
+            return any(count.get(pipe, 0) > (self.readers[pid] == pipe) for pipe in writes.get(pid, ()))
+
+        found = {pid for pid in rest if not is_read(pid)}
+        queue = list(found)
+        for pid in queue:  # grows while it is walked
+            pipe = self.readers[pid]
+            count[pipe] -= 1
+            if count[pipe] <= 1:
+                fresh = [one for one in self.writers[pipe] if one in rest and one not in found and not is_read(one)]
+                found.update(fresh)
+                queue += fresh
         return found
 
     def due(self, ending: "Collection[int]" = ()) -> "list[Process]":
@@ -191,7 +227,7 @@ class Drain:
         self.got: set[Birth] = set()  # those that have got this signal, perhaps more than once
         self.signalled: set[Birth] = set()
         self.blocked: set[Birth] = set()  # those that ignored and blocked it when they got it
-        self.ended_input: dict[int, float] = {}  # PIDs of readers whose pipe has no writer, and since when
+        self.ended_input: dict[str, float] = {}  # pipes that have a reader and no writer, and since when
 
     def has_news(self) -> bool:
         """Return whether a stop signal has come that no process has got yet."""
@@ -229,13 +265,12 @@ class Drain:
         is_last = self.is_last_call(now)
         self.called = self.called or is_last
         late = self.stop.phase == DRAINING and now >= self.stop.grace_over
-        is_short = late or (self.stop.phase == DRAINING and now >= self.stop.finish_by)
         fresh = self.meet(look.left.values())
         deaf = self.deaf(look, late=late)
         aloof = set(deaf)
         if late:  # unshare(1) is such a process: it blocks SIGTERM as long as its child lives
             aloof |= {process.birth for process in look.left.values() if self.holds_off(look, process)}
-        actions = self.signals(self.whose_turn(look, aloof, now, is_short=is_short, is_last=is_last))
+        actions = self.signals(self.whose_turn(look, aloof, now, is_last=is_last))
         is_over = late and all(one.state == "T" or self.is_deaf(one, deaf) for one in look.left.values())
         seemed_over, self.seems_over = self.seems_over, is_over
         if seemed_over and is_over:
@@ -306,24 +341,31 @@ class Drain:
             return _signal.SIGINT if process.catches(_signal.SIGINT) else _signal.SIGTERM
         return _signal.SIGTERM if process.ignores(self.signum) else self.signum
 
-    def whose_turn(
-        self, look: "Look", deaf: "set[Birth]", now: float, *, is_short: bool, is_last: bool
-    ) -> "list[Process]":
+    def whose_turn(self, look: "Look", deaf: "set[Birth]", now: float, *, is_last: bool) -> "list[Process]":
         """Return the processes whose turn it is `now`, a time of monotonic(3) in seconds; at the last call, all.
 
         pyinit has not signalled such a process. Its ancestors, if any are left, are passed over. It does not wait for
-        an end of file, and is not finishing. If the time `is_short`, no process may finish.
+        an end of file, and is not finishing. A reader may finish for the time of the grace after the end of its input,
+        but not up to a deadline.
         """
         unsignalled = [process for process in look.left.values() if process.birth not in self.signalled]
+        limit = now + 1 if self.stop.deadline() is None else self.stop.finish_by
 
         def finishes(process: "Process") -> bool:
-            return not is_short and self.finishes(look, process)
+            return self.finishes(look, process)
 
-        turn = Turn(look.left, unsignalled, deaf, *look.pipes(unsignalled), finishes)
+        def may_finish(process: "Process") -> bool:
+            since = self.ended_input.setdefault(readers[process.pid], now)
+            return now < min(limit, since + self.stop.finish_time) and finishes(process)
+
+        readers, written = look.pipes(unsignalled)
+        turn = Turn(look.left, unsignalled, deaf, readers, written, may_finish, finishes)
         if is_last:
             return [process for process in unsignalled if process.pid not in turn.finishing]
-        self.ended_input = {pid: self.ended_input.get(pid, now) for pid in turn.alone}
-        return turn.due({pid for pid, since in self.ended_input.items() if now < since + LOOK_AGAIN and not is_short})
+        for pid in turn.alone:
+            self.ended_input.setdefault(readers[pid], now)
+        self.ended_input = {pipe: self.ended_input[pipe] for pipe in readers.values() if pipe in self.ended_input}
+        return turn.due({pid for pid in turn.alone if now < self.ended_input[readers[pid]] + LOOK_AGAIN})
 
     def finishes(self, look: "Look", process: "Process") -> bool:
         """Return whether `process`, whose input has ended, only finishes its work: it has no handler for the signal.

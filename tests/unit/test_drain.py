@@ -99,9 +99,20 @@ def test_a_reader_without_a_handler_finishes_its_work_until_the_grace_is_over(gr
     assert leftovers.step(look, (grace or 5.0) - 0.2) == [(TERM, [42]), (CONT, [])]
 
 
-def test_what_a_finishing_reader_would_hold_back_is_signalled_at_once_if_it_has_a_handler() -> None:
+def test_a_reader_that_runs_servers_is_signalled_at_once() -> None:
     look = MadeLook(process(42), process(43, parent=42, caught=TERM), readers={42: "pipe:[7]"})
-    assert drain().step(look, 0.0)[0] == (TERM, [43])
+    assert drain().step(look, 0.0)[0] == (TERM, [42])
+
+
+def test_a_reader_has_the_time_of_the_grace_from_the_end_of_its_input_on_if_the_sender_allows_it() -> None:
+    leftovers = drain()
+    writer, reader = process(41), process(42)
+    both = MadeLook(writer, reader, readers={42: "pipe:[7]"}, writers={41: {"pipe:[7]"}})
+    alone = MadeLook(reader, readers={42: "pipe:[7]"})
+    assert leftovers.step(both, 0.0) == [(TERM, [41]), (CONT, [41, 42])]
+    for now in (6.0, 7.0, 10.7):
+        assert leftovers.step(alone, now) == [(CONT, [])]
+    assert leftovers.step(alone, 10.8) == [(TERM, [42]), (CONT, [])]
 
 
 def test_each_stop_signal_that_comes_in_reaches_each_process_once_in_the_same_order() -> None:

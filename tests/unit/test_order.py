@@ -79,7 +79,16 @@ CASES = {
     "server | tee": ({2: "a"}, {1: {"a"}}, set(), {1}, set()),
     "server | filter | tee": ({2: "a", 3: "b"}, {1: {"a"}, 2: {"b"}}, set(), {1}, set()),
     "the writer has gone": ({2: "a"}, {3: {"b"}}, set(), {2, 3}, {2}),
-    "the writer of the first of two has gone": ({2: "a", 3: "b"}, {2: {"b"}}, set(), {2, 3}, {2}),
+    "the writer of the first of two has gone": ({2: "a", 3: "b"}, {2: {"b"}}, set(), {2}, {2}),
+    "a deaf writer, and two readers": ({2: "a", 3: "b"}, {1: {"a"}, 2: {"b"}}, {1}, {1, 2}, set()),
+    "two coprocesses before a reader": ({1: "a", 2: "b", 3: "b"}, {1: {"b"}, 2: {"a"}}, set(), {1, 2}, set()),
+    "and one that reads from that": (
+        {1: "a", 2: "b", 3: "b", 4: "c"},
+        {1: {"b"}, 2: {"a"}, 3: {"c"}},
+        set(),
+        {1, 2},
+        set(),
+    ),
     "it holds the other end itself": ({2: "a"}, {2: {"a"}}, set(), {2}, {2}),
     "the writer is deaf": ({2: "a"}, {1: {"a"}}, {1}, {1, 2}, set()),
     "one of two writers is deaf": ({3: "a"}, {1: {"a"}, 2: {"a"}}, {2}, {1, 2}, set()),
@@ -87,7 +96,7 @@ CASES = {
     "two coprocesses behind a server": ({1: "a", 2: "b"}, {1: {"b"}, 2: {"a"}, 3: {"a"}}, set(), {3}, set()),
     "somebody's descriptors cannot be read": ({2: "a"}, {1: None}, set(), {1}, set()),
     "two pipelines": ({2: "a", 4: "b"}, {1: {"a"}}, set(), {1, 4}, {4}),
-    "one pipe for all": ({1: "a", 2: "a", 3: "a"}, {1: {"a"}, 2: {"a"}}, set(), {1, 2, 3}, set()),
+    "one pipe for all": ({1: "a", 2: "a", 3: "a"}, {1: {"a"}, 2: {"a"}}, set(), {1, 2}, set()),
 }
 
 
@@ -117,16 +126,34 @@ def test_a_reader_whose_own_children_write_its_input_holds_nobody_back() -> None
 
 
 def test_who_finishes_is_left_alone_with_its_children_that_only_finish_too() -> None:
-    """`echo x | xargs server` and `exec > >(tee >(gzip >file))`."""
+    """`exec > >(tee >(gzip >file))`. The last has a handler, but waits for its input."""
     left = family({5: 1, 9: 5, 12: 5})
-    turn = Turn(left, list(left.values()), (), {5: "a"}, {5: {"b"}, 9: {"c"}, 12: set()}, lambda one: one.pid != 12)
-    assert turn.finishing == {5, 9}
-    assert [one.pid for one in turn.due()] == [12]
+    written: dict[int, set[str] | None] = {5: {"b"}, 9: {"c"}, 12: set()}
+    turn = Turn(left, list(left.values()), (), {5: "a", 12: "b"}, written, always, lambda one: one.pid != 12)
+    assert (turn.ended, turn.finishing, turn.due()) == ({5}, {5, 9}, [])
+
+
+def test_who_runs_a_process_with_a_handler_is_signalled_and_then_that() -> None:
+    """`echo x | xargs server`: xargs would start the next one."""
+    left = family({5: 1, 9: 5})
+    turn = Turn(left, list(left.values()), (), {5: "a"}, {5: set(), 9: set()}, always, lambda one: one.pid != 9)
+    assert (turn.finishing, turn.alone, [one.pid for one in turn.due(turn.alone)]) == (set(), set(), [5])
+
+
+def test_who_can_write_to_its_own_input_never_sees_its_end_and_is_not_left_alone() -> None:
+    """`mkfifo p; cat <>p >log & server >p`."""
+    left = family({5: 1})
+    turn = Turn(left, list(left.values()), (), {5: "a"}, {5: {"a"}}, always, always)
+    assert (turn.finishing, turn.alone) == (set(), {5})
+
+
+def always(_: Process) -> bool:
+    return True
 
 
 def test_who_reads_from_one_that_finishes_waits_for_it() -> None:
     left = family({5: 1, 9: 1})
-    turn = Turn(left, list(left.values()), (), {5: "a", 9: "b"}, {5: {"b"}, 9: set()}, lambda _: True)
+    turn = Turn(left, list(left.values()), (), {5: "a", 9: "b"}, {5: {"b"}, 9: set()}, always, always)
     assert (turn.finishing, turn.due()) == ({5}, [])
 
 

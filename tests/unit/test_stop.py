@@ -107,6 +107,16 @@ def test_a_second_ctrl_c_in_a_drain_means_now(before: list[int], then: list[int]
     assert stop.phase == phase
 
 
+@pytest.mark.parametrize(("signum", "survived", "then"), [(QUIT, 4.9, QUIT), (QUIT, 5.0, TERM), (TERM, 3600.0, TERM)])
+def test_a_sigquit_that_the_main_child_survives_is_no_stop_signal(signum: int, survived: float, then: int) -> None:
+    """A JVM dumps its threads, and the drain begins later and by itself."""
+    stop = Stop()
+    stop.ask(signum, 100)
+    stop.main_child_ended(100 + survived)
+    assert stop.phase == DRAINING
+    assert (stop.drain_signal(), stop.deadline()) == (then, 105 + survived if (signum, then) == (QUIT, TERM) else None)
+
+
 def test_ctrl_c_is_what_comes_in_not_what_it_is_rewritten_to() -> None:
     stop = stop_in(DRAINING)
     stop.ask(TERM, 101, INT)
