@@ -18,8 +18,8 @@ SERVER_PACKAGES := nginx-light postgresql nodejs
 ONE_ENGINE := docker.io runc debootstrap
 ENGINE_PACKAGES := $(ONE_ENGINE) podman conmon
 PYTEST = $(VENV)/bin/python -m pytest $(AT_ONCE) $(PYTEST_OPTIONS)
-# Two tests at once: they wait more than they work.
-AT_ONCE := -n 2 --dist worksteal
+# Four tests at once, also on two cores: they wait more than they work.
+AT_ONCE := -n 4 --dist worksteal
 # What looks at the program itself. Beside these are tests/servers, tests/engines, which share one engine, and tests/faults.
 LEVELS := $(addprefix tests/,shipped contract terminal namespace launch ps unit)
 # The other builds, of which tests/conftest.py says which tests are theirs. The first was made without a compiler: Python
