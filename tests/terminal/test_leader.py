@@ -155,7 +155,7 @@ DEAF = "trap '' TERM INT; sleep 1000"
 
 def in_drain(run: Terminal) -> int:
     """Wait until the command has ended and pyinit is in the foreground; pyinit."""
-    pyinit = next(pid for pid in run.named("pyinit") if os.getsid(pid) == pid)
+    pyinit = wait_until(lambda: [pid for pid in run.named("pyinit") if os.getsid(pid) == pid], "pyinit")[0]
     wait_until(lambda: run.foreground() == pyinit, "pyinit in the foreground")
     return pyinit
 
