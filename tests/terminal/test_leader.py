@@ -150,7 +150,7 @@ def test_a_hang_up_reaches_the_command(leading: list[str], tmp_path: Path) -> No
 
 
 # Ignores SIGTERM and SIGINT, and outlives the command.
-DEAF = "trap '' TERM INT; sleep 1000"
+DEAF = "trap '' TERM INT; echo up; sleep 1000"
 
 
 def in_drain(run: Terminal) -> int:
@@ -162,7 +162,9 @@ def in_drain(run: Terminal) -> int:
 
 @pytest.mark.parametrize("options", ["-t 1000", "-t 1000 -v", "-t 1000 -n"])
 def test_in_a_drain_ctrl_c_twice_kills(leader: list[str], options: str) -> None:
-    with terminal(*leader, *options.split(), "sh", "-c", f"({DEAF}) & echo main ends") as run:
+    with terminal(*leader, *options.split(), "sh", "-c", f"({DEAF}) & read _; echo main ends") as run:
+        run.see("up\r\n")
+        run.enter("")
         run.see("main ends\r\n")
         in_drain(run)
         for _ in range(2):  # the first one is the first that somebody has asked by
@@ -184,7 +186,9 @@ def has_taken_int(run: Terminal) -> bool:
 
 @pytest.mark.parametrize("options", ["-t 1000", "-t 1000 -v", "-t 1000 -n"])
 def test_in_a_drain_ctrl_z_stops_nobody(leader: list[str], options: str) -> None:
-    with terminal(*leader, *options.split(), "sh", "-c", f"({DEAF}) & echo main ends") as run:
+    with terminal(*leader, *options.split(), "sh", "-c", f"({DEAF}) & read _; echo main ends") as run:
+        run.see("up\r\n")
+        run.enter("")
         run.see("main ends\r\n")
         pyinit = in_drain(run)
         sleep = run.the("sleep")
