@@ -63,7 +63,8 @@ class Adviser:
             self.targets.ignored_first[signum] = self.targets.ignored_first[_signal.SIGTERM] = told.is_deaf
             self.targets.child_is_deaf = told.is_deaf
             self.targets.newest_signalled = told.newest
-            self.stop.kill_at = told.kill_at
+            if told.kill_at is not None:  # the C program sets no deadline if the command had ended before
+                self.stop.kill_at = told.kill_at
         self.signalling = Signalling(self.stop, self.targets, self)
         self.stop.announce = lambda phase: log.report(options.status_fd, f'{{"phase": "{phase}"}}')
 

@@ -8,6 +8,7 @@ import pytest
 
 from pyinit.base import GROUP, IF_SENT, OR_TERM, STOPS, Options, orders
 from pyinit.native import Told, serves, told
+from pyinit.stop.adviser import Adviser
 
 HUP, INT, QUIT, TERM, CHLD = signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD
 
@@ -100,3 +101,11 @@ def test_a_word_is_taken_away() -> None:
     words = [f"--told={os.getpid()},0,0,0,0,0,0,0,0,0,0", "-v", "true"]
     assert told(words) is not None
     assert words == ["-v", "true"]
+
+
+def test_an_adviser_keeps_kill_after_also_if_the_c_program_has_set_no_deadline() -> None:
+    """The stop signal came when the command had ended, or with --pause."""
+    word = f"--told={os.getppid()},0,0,0,0,17,15,0,0,0,"
+    assert Adviser(Options(kill_after=2.0), Told(f"{word}7000")).stop.kill_at == 7.0
+    assert Adviser(Options(kill_after=2.0), Told(f"{word}0")).stop.kill_at is not None
+    assert Adviser(Options(), Told(f"{word}0")).stop.kill_at is None
