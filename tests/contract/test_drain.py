@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from tests.harness import (
     PYTHON,
     UNSHARE,
     Mode,
+    name_of,
     need,
     need_root,
     open_to_all,
@@ -262,37 +263,38 @@ def test_a_child_that_hidepid_hides_is_gone(tmp_path: Path, options: list[str]) 
     assert "left behind" not in said
 
 
-@pytest.fixture
-def freezer() -> Iterator[Path]:
-    """A cgroup whose processes can be frozen, so that not even SIGKILL ends them."""
-    need_root()
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """Have a process frozen, so that not even SIGKILL ends it."""
     group = Path(f"/sys/fs/cgroup/freezer/drain-test-{random.randrange(2**32)}")
-    if not group.parent.is_dir():  # the freezer of cgroup v2 lets them die
+    if not group.parent.is_dir():  # the freezer of cgroup v2 lets it die
         pytest.skip("needs a cgroup v1 freezer")
     group.mkdir()
     try:
-        yield group
+        (group / "cgroup.procs").write_text(str(pid))
+        (group / "freezer.state").write_text("FROZEN")
+        wait_until(lambda: (group / "freezer.state").read_text() == "FROZEN\n", "the freezing")
+        yield
     finally:
         (group / "freezer.state").write_text("THAWED")
-        for pid in (group / "cgroup.procs").read_text().split():
-            os.kill(int(pid), signal.SIGKILL)
+        for member in (group / "cgroup.procs").read_text().split():
+            os.kill(int(member), signal.SIGKILL)
         wait_until(lambda: not (group / "cgroup.procs").read_text(), "the thawed to die")
         group.rmdir()
 
 
-def test_what_sigkill_cannot_end_delays_pyinit_by_two_seconds_and_is_named(freezer: Path) -> None:
+def test_what_sigkill_cannot_end_delays_pyinit_by_two_seconds_and_is_named() -> None:
+    need_root()
     script = "setsid sleep 1000 & echo $!; read line; exit 7"
     with started("-t", "0.2", "sh", "-c", script, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as run:
         pid = int(run.line())
-        (freezer / "cgroup.procs").write_text(str(pid))
-        (freezer / "freezer.state").write_text("FROZEN")
-        wait_until(lambda: (freezer / "freezer.state").read_text() == "FROZEN\n", "the freezing")
-        began = time.monotonic()
-        run.release()
-        assert run.wait() == 7
-        assert time.monotonic() - began >= 2
-        assert f"PID {pid} (sleep, state D)" in run.line(run.stderr).decode()
-        (freezer / "freezer.state").write_text("THAWED")
+        wait_until(lambda: name_of(pid) == "sleep", "sleep")
+        with frozen(pid):
+            began = time.monotonic()
+            run.release()
+            assert run.wait() == 7
+            assert time.monotonic() - began >= 2
+            assert f"PID {pid} (sleep, state D)" in run.line(run.stderr).decode()
 
 
 QUEUE = {"x86_64": 129, "aarch64": 138}  # __NR_rt_sigqueueinfo
