@@ -6,7 +6,7 @@ pipes. The name is then that of the socket at the writers' end.
 """
 
 import posix
-from _stat import S_ISFIFO, S_IWUSR
+from _stat import S_IRUSR, S_ISFIFO, S_IWUSR
 
 from .proc import check
 
@@ -97,6 +97,16 @@ def peers() -> dict[str, str]:
 
 def pipes_written_by(pid: int) -> "set[str] | None":
     """Return the pipes that `pid` has open for writing; None if another user's process hides its descriptors."""
+    return _pipes_of(pid, S_IWUSR)
+
+
+def pipes_read_by(pid: int) -> set[str]:
+    """Return the pipes that `pid` has open for reading, as far as that may be seen."""
+    return _pipes_of(pid, S_IRUSR) or set()
+
+
+def _pipes_of(pid: int, mode: int) -> "set[str] | None":
+    """Return the pipes that `pid` has open as the `mode` of the links says; None if that is hidden."""
     try:
         links = [f"/proc/{pid}/fd/{fd}" for fd in posix.listdir(f"/proc/{pid}/fd")]
     except PermissionError:
@@ -107,7 +117,7 @@ def pipes_written_by(pid: int) -> "set[str] | None":
     for link in links:
         try:
             pipe = _pipe(link)
-            if pipe and posix.lstat(link).st_mode & S_IWUSR:
+            if pipe and posix.lstat(link).st_mode & mode:
                 pipes.add(pipe)
         except PermissionError:  # with CAP_DAC_OVERRIDE, but without CAP_SYS_PTRACE, only the list can be read
             return None

@@ -59,15 +59,28 @@ class Process:
     hold the signals up to 31; bit 0 is signal 1.
     """
 
-    __slots__ = ("blocked", "caught", "flags", "group", "ignored", "parent", "pid", "started", "state", "threads")
+    __slots__ = (
+        "blocked",
+        "caught",
+        "flags",
+        "group",
+        "ignored",
+        "parent",
+        "pid",
+        "session",
+        "started",
+        "state",
+        "threads",
+    )
 
     def __init__(self, pid: int, fields: list[bytes]) -> None:
         self.pid = pid
         self.state, self.parent = _state_and_parent_in(pid, fields)
-        self.group = self.flags = self.threads = self.started = self.blocked = self.ignored = self.caught = 0
+        self.group = self.session = self.flags = self.threads = self.started = 0
+        self.blocked = self.ignored = self.caught = 0
         if len(fields) > 31:
-            self.group, self.flags, self.threads = int(fields[2]), int(fields[6]), int(fields[17])
-            self.started = int(fields[19])
+            self.group, self.session, self.flags = int(fields[2]), int(fields[3]), int(fields[6])
+            self.threads, self.started = int(fields[17]), int(fields[19])
             self.blocked, self.ignored, self.caught = int(fields[29]), int(fields[30]), int(fields[31])
 
     @property
@@ -264,11 +277,13 @@ def status(pid: int) -> dict[bytes, list[bytes]]:
 
 
 def _fields(path: str) -> dict[bytes, list[bytes]]:
-    found = {}
-    for line in (_read(path) or b"").splitlines():
-        name, _, value = line.partition(b":")
-        if name in FIELDS:
-            found[name] = value.split()
+    """Return the FIELDS of a file such as /proc/PID/status, each as its words."""
+    found, content = {}, b"\n" + (_read(path) or b"")
+    for name in FIELDS:  # a walk through all of its sixty lines would take five times as long
+        at = content.find(b"\n" + name + b":")
+        if at >= 0:
+            begin = at + len(name) + 2
+            found[name] = content[begin : content.find(b"\n", begin)].split()
     return found
 
 
