@@ -1,49 +1,49 @@
 """The diagnosis: what keeps a PID namespace from stopping, or fills it up, as far as /proc tells.
 
-A finding must be true. If /proc cannot tell, there is no finding. A problem that does not last is no problem.
+A stop goes well if it ends by itself, and if every process that does something of its own when the signal comes gets
+the signal, and the time to do it. A finding that is a problem must be true. What /proc cannot decide is a note. A
+problem that does not last is no problem. An advice is given only if it would help, as far as this can be known.
 """
 
+import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from time import sleep
 from typing import NamedTuple
 
-from ..base import OR_TERM, UsageError, orders
-from ..base.signals import signal_name, signal_number
-from ..family import proc
-from ..family.proc import IGNORED_BY_DEFAULT
-from ..run.options import Option, take
-from .snapshot import MOST_ROUNDS, Init, Member, init_of, look, pyinit, rounds
+from ..base.signals import signal_name
+from . import inits
+from .forecast import Forecast, forecast
+from .inits import Init
+from .snapshot import (
+    BLOCKED,
+    CAUGHT,
+    DROPPED,
+    ENDS,
+    IGNORED,
+    TAKEN,
+    UNKNOWN,
+    Member,
+    below,
+    children,
+    init_of,
+    look,
+)
 
 SHELLS = ("sh", "dash", "bash", "ash", "hush", "zsh", "ksh", "mksh", "fish")
-# Inits that forward to their child alone, unless an option says otherwise, and exit when it has ended.
-TO_THE_CHILD = ("tini", "tini-static", "docker-init", "catatonit")
-INITS = (*TO_THE_CHILD, "dumb-init", "pyinit")
-# The options of the others. A name that only pyinit-ps needs, such as tini's group, is no word that tini knows.
-TINI = (*(Option(letter, "", "") for letter in "hvwls"), Option("g", "group", ""), Option("", "version", ""))
-TINI += (Option("p", "", "SIGNAL"), Option("e", "", "CODE"))
-PEERS = {
-    "catatonit": (*(Option(letter, "", "") for letter in "hLPV"), Option("g", "group", "")),
-    "dumb-init": (
-        *(Option(letter, "", "") for letter in "hvV"),
-        Option("c", "single-child", ""),
-        Option("r", "rewrite", "SIG:SIG"),
-    ),
-}
-UNCATCHABLE = (signal.SIGKILL, signal.SIGSTOP)
-STOPPING = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGSTOP)
 INSTEAD = (signal.SIGINT, signal.SIGQUIT)  # other signals that many servers end well by
 MOST_NAMED = 8  # processes in one line
 LOOKS, APART = 5, 0.1  # how often a problem must be seen, and seconds between: masks change for moments
-
-CAUGHT, IGNORED, BLOCKED, TAKEN, DROPPED = "caught", "ignored", "blocked", "taken", "dropped"
-ENDS, STOPS, ENDED, UNKNOWN = "ends it", "stops it", "-", "?"
+HEEDLESS = {DROPPED: "has no handler for", IGNORED: "ignores", BLOCKED: "blocks"}
+BOUND = "a bound: `pyinit -k SECONDS --`"
+ADVISE = "?"  # find() replaces it by an advice about the first of the processes
 
 
 class Finding(NamedTuple):
     """A finding: what was found, what to do about it, and the processes that it is about. `kind` is for machines.
 
-    A finding that is no problem is shown too, such as the order in which pyinit would signal.
+    A finding that is no problem is shown too, such as the order in which pyinit would signal. `advice` is "" if there
+    is none.
     """
 
     kind: str
@@ -53,147 +53,250 @@ class Finding(NamedTuple):
     is_problem: bool = True
 
 
-def effect(member: Member, signum: int) -> str:
-    """Return what the signal does to a process, as far as /proc tells; see signal(7), pid_namespaces(7)."""
-    bit = 1 << (signum - 1)
-    if member.is_zombie:
-        return ENDED
-    if signum not in UNCATCHABLE:
-        if member.caught & bit:
-            return CAUGHT
-        if member.taken & member.blocked & bit or (member.waits and not member.blocked & bit):
-            return TAKEN
-        if not member.is_seen:  # the process may take the signal by sigwait(3) or signalfd(2)
-            return UNKNOWN
-        if member.blocked & bit:
-            return BLOCKED
-        if member.ignored & bit or signum in IGNORED_BY_DEFAULT:
-            return IGNORED
-        if member.is_init:
-            return DROPPED
-    return STOPS if signum in STOPPING else ENDS
-
-
-def lasting(group: dict[int, Member], signum: int) -> list[Finding]:
+def lasting(group: Mapping[int, Member], signum: int, head: Member | None = None) -> list[Finding]:
     """Return the findings about the namespace that `group` is in, and about a stop of it by `signum`.
 
-    If processes are a problem, lasting() looks at them again for half a second, and leaves out a problem that has gone.
+    The engine signals `head`, by default PID 1. If processes are a problem, or cannot be seen, lasting() looks at them
+    again for half a second, and leaves out what has gone.
     """
-    found, had_init = find(group, signum), init_of(group) is not None
+    found, had_head = find(group, signum, head), (head or init_of(group)) is not None
     for _ in range(LOOKS - 1):
-        suspects = {pid for finding in found if finding.is_problem for pid in finding.pids}
+        suspects = {pid for finding in found if _must_last(finding) for pid in finding.pids}
         if not suspects:
             break
         sleep(APART)
         group = {pid: member for pid, member in group.items() if pid not in suspects} | look(suspects)
-        if had_init and init_of(group) is None:
+        head = head and group.get(head.pid)
+        if had_head and (head or init_of(group)) is None:
             return []  # the namespace has gone
-        now = {(finding.kind, finding.pids[:1]): finding for finding in find(group, signum)}
-        same = [now.get((finding.kind, finding.pids[:1])) for finding in found if finding.is_problem]
-        found = [finding for finding in now.values() if finding in same or not finding.is_problem]
+        now = {(finding.kind, finding.pids[:1]): finding for finding in find(group, signum, head)}
+        same = [now.get((finding.kind, finding.pids[:1])) for finding in found if _must_last(finding)]
+        found = [finding for finding in now.values() if finding in same or not _must_last(finding)]
     return found
 
 
-def find(group: dict[int, Member], signum: int) -> list[Finding]:
+def _must_last(finding: Finding) -> bool:
+    return finding.is_problem or finding.kind == "unseen"
+
+
+def find(group: Mapping[int, Member], signum: int, head: Member | None = None) -> list[Finding]:
     """Return the findings of this moment, whether they last or not."""
-    init = init_of(group)
-    found = []
-    if init is None or not init.is_seen:
-        text = "PID 1 of this namespace may not be seen"
-        found.append(Finding("unseen", text, "it takes the same user, or root", (), False))
-    if init is not None:
-        found += _init(init, group, signum)
-    return found + _zombies(init, group) + _in_the_kernel(group)
+    group = {pid: member for pid, member in group.items() if pid != os.getpid()}
+    head = head or init_of(group)
+    found = [
+        finding._replace(advice=_advice(group[finding.pids[0]], head, group, signum))
+        if finding.advice == ADVISE
+        else finding
+        for finding in (_stop(head, group, signum) if head is not None else ())
+    ]
+    return [*_unseen(head, group, signum), *found, *_zombies(head, group), *_in_the_kernel(group)]
 
 
-def _init(init: Member, group: dict[int, Member], signum: int) -> list[Finding]:
-    name, does = signal_name(signum), effect(init, signum)
-    below = [member for member in children(init, group) if not (member.is_zombie or member.is_adviser)]
-    if init.is_stopped:
-        return [_stopped(init, name)]
-    if init.name in INITS:
-        return _forwarding(init, min(below, key=lambda child: (-child.age, child.pid)), group, signum) if below else []
-    if does not in (DROPPED, IGNORED, BLOCKED):
+def _unseen(head: Member | None, group: Mapping[int, Member], signum: int) -> list[Finding]:
+    """Return a finding if this user may not see what a diagnosis needs."""
+    if head is None:
+        return [Finding("unseen", "PID 1 of this namespace cannot be seen", "", (), False)]
+    hidden = [one for one in below([head.pid], group).values() if one.effect(signum) == UNKNOWN]
+    if not hidden:
         return []
-    what = {DROPPED: "has no handler for", IGNORED: "ignores", BLOCKED: "blocks"}[does]
-    if is_shell(init) and below:
-        text = f"PID 1 is a shell, which {what} {name}, and what it runs gets none: {who(below)}"
-        return [Finding("shell", text, "use the exec form, or `pyinit --` as ENTRYPOINT", pids(init, *below))]
-    others = [signal_name(other) for other in INSTEAD if other != signum and effect(init, other) == CAUGHT]
-    advice = f", or say STOPSIGNAL {others[0]}, which it catches" if others else ", or give it a handler"
-    text = f"PID 1, {init.name}, {what} {name}, which does not stop it"
-    return [Finding("deaf-init", text, f"put `pyinit --` before it as ENTRYPOINT{advice}", pids(init))]
+    text = f"what these processes do with {signal_name(signum)} cannot be seen: {who(hidden)}"
+    return [Finding("unseen", text, "", pids(*hidden), False)]
 
 
-def _forwarding(init: Member, main: Member, group: dict[int, Member], signum: int) -> list[Finding]:
-    """Return the findings about an init that forwards to its main child."""
-    if not init.is_seen:
-        return []
-    name = signal_name(signum)
-    own = pyinit(init, group) if init.name == "pyinit" else None
-    group = {pid: member for pid, member in group.items() if not member.is_adviser}
-    outgoing = rewritten(init, signum) if own is None else own.options.forwarded(signum)
-    if not outgoing:
-        text = f"PID 1, {init.name}, drops {name}, as its options say"
-        return [Finding("no-stop", text, "another STOPSIGNAL, or without that rewriting", pids(init))]
-    if main.is_stopped:
-        return [_stopped(main, name)]
-    found = []
-    does = effect(main, outgoing)
-    if own and does == IGNORED and orders(own.options)[signum] & OR_TERM and own.options.scope in ("", "child"):
-        does = effect(main, signal.SIGTERM)  # pyinit sends SIGTERM in place of a signal that the command ignores
-    if does in (IGNORED, BLOCKED) and not (own and own.options.kill_after is not None):
-        what = "ignores" if does == IGNORED else "blocks"
-        text = f"PID {main.pid}, {main.name}, {what} {signal_name(outgoing)}, and {init.name} waits for its end"
-        found.append(Finding("deaf", text, "another STOPSIGNAL, or a bound: `pyinit -k SECONDS`", pids(main)))
-    if own:
-        return found + _told_by_pyinit(init, own, main, group, outgoing)
-    left = [member for member in children(main, group) if not member.is_zombie]
-    if tells_its_child(init) and is_shell(main) and does == ENDS and left:
-        text = f"PID 1, {init.name}, signals the shell alone: it dies of {name}, and SIGKILL ends {who(left)}"
-        advice = "`exec` in the script, or pyinit, which signals the processes that the shell leaves behind"
-        found.append(Finding("untold", text, advice, pids(main, *left)))
-    return found
+def _stop(head: Member, group: Mapping[int, Member], signum: int) -> list[Finding]:
+    """Return the findings about a stop, if `signum` comes to `head`."""
+    if head.is_stopped:
+        return [_stopped(head, signum)]
+    init = inits.init(head, group, signum)
+    if init is None:
+        return _by_itself(head, group, signum)
+    return _by_init(init, group, signum, drains=init.own is not None)
 
 
-def _stopped(member: Member, name: str) -> Finding:
-    text = f"PID {member.pid}, {member.name}, is stopped, and takes {name} when it is continued"
+def _stopped(member: Member, signum: int) -> Finding:
+    text = f"PID {member.pid}, {member.name}, is stopped, and takes {signal_name(signum)} when it is continued"
     return Finding("stopped", text, f"kill -CONT {member.pid}", pids(member))
 
 
-def _told_by_pyinit(init: Member, own: Init, main: Member, group: dict[int, Member], outgoing: int) -> list[Finding]:
-    """Return the findings about the processes that pyinit signals: their order, and those that ignore the signal.
+def _by_itself(head: Member, group: Mapping[int, Member], signum: int) -> list[Finding]:
+    """Return the findings about a program that is no init."""
+    does, title = head.effect(signum), _title(head)
+    running = _living(children(head, group))
+    if does in (CAUGHT, TAKEN):
+        return _waiting_shell(head, running, group, signum)
+    if does == ENDS:  # it is not PID 1 of its namespace
+        return _cut_off(head, group, signum, set(), "the engine ends the rest")
+    if does not in HEEDLESS:
+        return []
+    what = f"{HEEDLESS[does]} {signal_name(signum)}"
+    if is_shell(head) and running:
+        text = f"{title} is a shell, which {what}, and what it runs gets none: {who(running)}"
+        return [Finding("shell", text, ADVISE, pids(head, *running))]
+    text = f"{title}, {head.name}, {what}, which does not stop it"
+    return [Finding("deaf-init", text, ADVISE, pids(head))]
 
-    `own` is what this pyinit was asked for.
+
+def _by_init(init: Init, group: Mapping[int, Member], signum: int, *, drains: bool) -> list[Finding]:
+    """Return the findings about an init, or a relay, that forwards to its main child.
+
+    `drains` says whether this or an init above it is a pyinit, which signals what the main child leaves behind.
     """
-    options, told_adviser = own
-    found = []
-    is_draining = told_adviser is not None and not told_adviser.child
-    if is_draining and told_adviser is not None:
-        signum = told_adviser.stop
-        why = f"stops because of {signal_name(signum)}" if 0 < signum < signal.NSIG else "lost its command"
-        left = [member for member in group.values() if member is not init and not member.is_zombie]
-        found.append(Finding("draining", f"PID 1, pyinit, {why}; still there: {who(left)}", "", pids(*left), False))
-    if not options.stops(outgoing):
-        text = f"PID 1, pyinit, forwards {signal_name(outgoing)}, but takes it for no stop signal"
-        return [*found, Finding("no-stop", text, "TERM, INT and QUIT are, and what -r makes of one", pids(init), False)]
-    if options.scope not in ("", "child"):
-        whom = "all at once" if options.scope == "all" else f"the process group of PID {main.pid} at once"
-        return [*found, Finding("order", f"PID 1, pyinit, signals {whom}", "", pids(main), False)]
-    order = rounds(init, None if is_draining else main, group, outgoing)
-    shown = ", then ".join(who(some) for some in order[:MOST_NAMED]) + (", ..." if len(order) > MOST_NAMED else "")
-    told = pids(*(member for some in order for member in some))
-    bound = f"; SIGKILL {options.kill_after:g} s after the signal" if options.kill_after is not None else ""
-    found.append(Finding("order", f"PID 1, pyinit, signals {shown or 'nobody'}{bound}", "", told, False))
-    after = [member for some in order[0 if is_draining else 1 :] for member in some]
-    deaf = [member for member in after if IGNORED == effect(member, outgoing) == effect(member, signal.SIGTERM)]
-    if deaf and options.kill_after is None and len(order) < MOST_ROUNDS:
-        text = f"{signal_name(outgoing)} is ignored by what pyinit will wait for: {who(deaf)}"
-        found.append(Finding("deaf", text, "a bound: `pyinit -k SECONDS`", pids(*deaf)))
+    title, main, name = f"{_title(init.member)}, {init.name}", init.main, signal_name(signum)
+    if not init.outgoing:
+        text = f"{title}, drops {name}, as its options say"
+        return [Finding("no-stop", text, "another STOPSIGNAL, or without that rewriting", pids(init.member))]
+    found = _of_pyinit(init, group, signum)
+    if main is None:
+        return found
+    if main.is_stopped:
+        return [_stopped(main, signum), *found]
+    inner = inits.init(main, group, init.sent)
+    if inner is not None:
+        return found + _by_init(inner, group, init.sent, drains=drains or inner.own is not None)
+    reached = {one.pid for one in group.values() if init.reaches(one)}
+    does = main.effect(init.sent)
+    if does in (IGNORED, BLOCKED):
+        return _heedless(init, reached, group, signum) + found
+    if does == ENDS and not drains:
+        return _cut_off(main, group, init.outgoing, reached, f"{init.name} ends with it") + found
+    if does in (CAUGHT, TAKEN):
+        running = _living(children(main, group))
+        if unreached := [one for one in running if one.pid not in reached]:
+            return _waiting_shell(main, unreached, group, init.sent) + found
+        if not drains and is_shell(main) and any(one.acts_on(init.outgoing) for one in running):
+            text = (
+                f"PID {main.pid}, {main.name}, is a shell with a trap for {name}. If that does not wait for what the "
+            )
+            text += f"shell runs, {init.name} ends with it, and cuts these short: {who(running)}"
+            found.insert(0, Finding("trap", text, "", pids(main, *running), False))
     return found
 
 
-def _zombies(init: Member | None, group: dict[int, Member]) -> list[Finding]:
+def _heedless(init: Init, reached: set[int], group: Mapping[int, Member], signum: int) -> list[Finding]:
+    """Return the finding about a main child that ignores or blocks what its init sends."""
+    main, sent = init.main, init.sent
+    assert main is not None
+    if init.own is not None and init.own.kill_after is not None:
+        return []
+    what = f"PID {main.pid}, {main.name}, {HEEDLESS[main.effect(sent)]} {signal_name(sent)}"
+    if init.passes_over:
+        heirs = forecast(init, group, signum).heirs
+    else:
+        heirs = [one for one in group.values() if one.pid in reached and one.effect(init.outgoing) not in HEEDLESS]
+    if heirs:
+        text = f"{what}; {init.name} signals what it runs, and then waits for its end: {who(heirs)}"
+        return [Finding("passed-over", text, "", pids(main, *heirs), False)]
+    return [Finding("deaf", f"{what}, and {init.name} waits for its end", ADVISE, pids(main))]
+
+
+def _cut_off(main: Member, group: Mapping[int, Member], signum: int, reached: set[int], why: str) -> list[Finding]:
+    """Return a finding if the end of `main`, which dies of the signal, costs other processes their own end."""
+    rest = [one for one in below([main.pid], group).values() if one is not main and one.acts_on(signum)]
+    name, found = signal_name(signum), []
+    if untold := [one for one in rest if one.pid not in reached]:
+        text = f"PID {main.pid}, {main.name}, alone gets {name} and dies of it; {why}, by SIGKILL: {who(untold)}"
+        found.append(Finding("untold", text, ADVISE, pids(main, *untold)))
+    if cut := [one for one in rest if one.pid in reached]:
+        text = f"PID {main.pid}, {main.name}, dies of {name}; {why}, before these have acted on it: {who(cut)}"
+        found.append(Finding("cut-short", text, ADVISE, pids(main, *cut)))
+    return found
+
+
+def _waiting_shell(shell: Member, running: list[Member], group: Mapping[int, Member], signum: int) -> list[Finding]:
+    """Return a finding about a shell that has a handler for the signal, and runs processes that do not get it.
+
+    A shell runs its trap when its foreground command has ended, or at once if it is in `wait`. /proc does not tell
+    which. For SIGINT every shell has a handler, which does nothing while a foreground command runs. A command in the
+    background ignores SIGINT, unless it has a handler of its own.
+    """
+    if not (is_shell(shell) and running):
+        return []
+    name, title = signal_name(signum), _title(shell)
+    if signum == signal.SIGINT and not shell.process.catches(signal.SIGTERM):
+        heeding = [one for one in below(pids(*running), group).values() if one.effect(signum) not in HEEDLESS]
+        if not heeding:
+            return []
+        text = f"{title}, {shell.name}, is a shell, and what it runs does not get {name}: {who(heeding)}"
+        return [Finding("shell", text, ADVISE, pids(shell, *running))]
+    text = f"{title}, {shell.name}, is a shell with a trap for {name}. It acts when its foreground command ends, or at "
+    text += f"once if it is in `wait`; what it runs does not get {name}: {who(running)}"
+    return [Finding("trap", text, "", pids(shell, *running), False)]
+
+
+def _of_pyinit(init: Init, group: Mapping[int, Member], signum: int) -> list[Finding]:
+    """Return what this pyinit would do; none if it is another init."""
+    own, told, main, name = init.own, init.told, init.main, signal_name(init.outgoing)
+    if own is None:
+        return []
+    title, found = f"{_title(init.member)}, pyinit", []
+    if main is None and not own.pause:
+        why = "lost its command"
+        if told is not None and 0 < told.stop < signal.NSIG:
+            why = f"stops because of {signal_name(told.stop)}"
+        left = _living(one for one in group.values() if one is not init.member and not inits.is_adviser(one))
+        found.append(Finding("draining", f"{title}, {why}; still there: {who(left)}", "", pids(*left), False))
+    if not own.stops(signum):
+        text = f"{title}, forwards {name}, but takes it for no stop signal"
+        return [
+            *found,
+            Finding("no-stop", text, "TERM, INT and QUIT are, and what -r makes of one", pids(init.member), False),
+        ]
+    coming = forecast(init, group, signum)
+    return [*found, *_order(title, own.kill_after, coming), *_the_end(title, coming)]
+
+
+def _order(title: str, kill_after: float | None, coming: Forecast) -> list[Finding]:
+    """Return the finding that says whom pyinit signals."""
+    shown = ", then ".join(who(some) for some in coming.rounds[:MOST_NAMED])
+    shown += ", ..." if len(coming.rounds) > MOST_NAMED else ""
+    bound = f"; SIGKILL {kill_after:g} s after the signal" if kill_after is not None else ""
+    told = pids(*(member for some in coming.rounds for member in some))
+    return [Finding("order", f"{title}, signals {shown or 'nobody'}{bound}", "", told, False)]
+
+
+def _the_end(title: str, coming: Forecast) -> list[Finding]:
+    """Return the findings about those that do not end by the signal."""
+    found = []
+    if lost := [one for one in coming.unsignalled if one.acts_on(signal.SIGTERM)]:
+        text = f"{title}, sends SIGKILL to these without a stop signal before it, as its options say: {who(lost)}"
+        found.append(Finding("untold", text, "a longer -t or -k", pids(*lost)))
+    if coming.endless:
+        text = f"{title}, waits for these, which block the signal: {who(coming.endless)}"
+        found.append(Finding("deaf", text, BOUND, pids(*coming.endless)))
+    killed = [one for one in coming.killed if one not in lost]
+    if killed:
+        text = f"{title}, sends SIGKILL after {coming.seconds:g} s to those that do not heed the signal: {who(killed)}"
+        found.append(Finding("killed", text, "", pids(*killed), False))
+    return found
+
+
+def _advice(main: Member, head: Member | None, group: Mapping[int, Member], signum: int) -> str:
+    """Return what would help if `main` does not stop by the signal, or takes others with it. `head` is what gets it."""
+    name, does = signal_name(signum), main.effect(signum)
+    running = _living(children(main, group))
+    found = []
+    if is_shell(main) and len(running) == 1 and running[0].acts_on(signum) and running[0].words:
+        found.append("the exec form, or `exec` in the script")
+    pyinit = inits.default_pyinit(main, signum)
+    if not any(finding.is_problem for finding in _by_init(pyinit, group, signum, drains=True)):
+        found.append(
+            f"`pyinit --` in place of {head.name}" if head and head is not main else "`pyinit --` as ENTRYPOINT"
+        )
+    alone = all(one is main or one.is_zombie for one in below([main.pid], group).values())
+    if alone and not is_shell(main):
+        found += [
+            f"STOPSIGNAL {signal_name(other)}, which {main.name} catches"
+            for other in INSTEAD
+            if other != signum and main.acts_on(other)
+        ][:1]
+        if does in HEEDLESS and not main.process.catches(signum):
+            found.append(f"a handler for {name} in it")
+    if len(found) < 2 and does in (IGNORED, BLOCKED):
+        found.append(BOUND)
+    return "; or ".join(found)
+
+
+def _zombies(head: Member | None, group: Mapping[int, Member]) -> list[Finding]:
     by_parent: dict[int, list[Member]] = {}
     for member in group.values():
         if member.is_zombie:
@@ -204,16 +307,16 @@ def _zombies(init: Member | None, group: dict[int, Member]) -> list[Finding]:
         count = f"{len(zombies)} zombie{'s' if len(zombies) > 1 else ''}"
         if debtor is None or debtor.is_stopped:
             continue  # the parent is outside, has gone meanwhile, or is stopped
-        if init is not None and debtor.pid == init.pid:
-            text = f"{count} of PID 1, {init.name}, which has not reaped: {numbers(zombies)}"
-            found.append(Finding("zombies-of-init", text, "`pyinit --` as ENTRYPOINT", pids(init, *zombies)))
+        if debtor is head:
+            text = f"{count} of {_title(head)}, {head.name}, which has not reaped: {numbers(zombies)}"
+            found.append(Finding("zombies-of-init", text, "`pyinit --` as ENTRYPOINT", pids(head, *zombies)))
         else:
             text = f"{count} of PID {debtor.pid}, {debtor.name}, which lives and has not reaped: {numbers(zombies)}"
             found.append(Finding("zombies", text, "a fault of its own: no init mends it", pids(debtor, *zombies)))
     return found
 
 
-def _in_the_kernel(group: dict[int, Member]) -> list[Finding]:
+def _in_the_kernel(group: Mapping[int, Member]) -> list[Finding]:
     """Return a finding for each process in state D.
 
     It is no problem: the state may last a moment, and most such processes die of SIGKILL all the same.
@@ -226,41 +329,12 @@ def _in_the_kernel(group: dict[int, Member]) -> list[Finding]:
     ]
 
 
-def rewritten(init: Member, signum: int) -> int:
-    """Return the signal that an init other than pyinit forwards, or 0 for none: dumb-init rewrites it as -r says."""
-    if init.name == "dumb-init":
-        for word in values_of(init, "rewrite"):
-            came, _, goes = word.partition(":")
-            try:
-                if signal_number(came) == signum:
-                    return 0 if goes == "0" else signal_number(goes)
-            except ValueError:
-                pass
-    return signum
+def _title(member: Member) -> str:
+    return "PID 1" if member.is_init else f"PID {member.pid}"
 
 
-def tells_its_child(init: Member) -> bool:
-    """Return whether `init`, if it is not pyinit, sends a stop signal to its main child alone."""
-    if init.name == "dumb-init":
-        return bool(values_of(init, "single-child"))
-    if init.name not in TO_THE_CHILD or values_of(init, "group"):
-        return False
-    return b"TINI_KILL_PROCESS_GROUP" not in proc.environment(init.pid)
-
-
-def values_of(init: Member, name: str) -> list[str]:
-    """Return the values of an option of tini, dumb-init or catatonit.
-
-    If the option takes no value, return "" for each time that it is there.
-    """
-    found = []
-    try:
-        for _, option, value in take(init.words[1:], PEERS.get(init.name, TINI)):
-            if option.name == name:
-                found.append(value)
-    except UsageError:  # another program of that name
-        pass
-    return found
+def _living(some: Iterable[Member]) -> list[Member]:
+    return [one for one in some if not one.is_zombie]
 
 
 def is_shell(member: Member) -> bool:
@@ -274,17 +348,12 @@ def is_shell(member: Member) -> bool:
     return first[:1] != [] and first[0] in SHELLS
 
 
-def children(parent: Member, group: dict[int, Member]) -> list[Member]:
-    """Return the children of `parent`, zombies too."""
-    return [member for member in group.values() if member.parent == parent.pid]
-
-
-def who(some: list[Member]) -> str:
+def who(some: Iterable[Member]) -> str:
     """Return PIDs and names, such as `4242 (redis-server), 4243 (sh)`."""
     return _few(f"{member.pid} ({member.name})" for member in some)
 
 
-def numbers(some: list[Member]) -> str:
+def numbers(some: Iterable[Member]) -> str:
     return _few(str(member.pid) for member in some)
 
 

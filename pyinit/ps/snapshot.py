@@ -1,34 +1,51 @@
 """A snapshot of /proc: the processes in a PID namespace, and what each does with signals. This module only reads."""
 
 import posix
-from collections.abc import Iterable
+import signal
+from collections.abc import Iterable, Mapping
+from copy import copy
+from dataclasses import dataclass
+from functools import cached_property
 from time import CLOCK_BOOTTIME, clock_gettime
 from typing import NamedTuple
 
-from ..base import Options, UsageError
-from ..family import pipes, proc
-from ..native import WORD, Told
-from ..run import options
-from ..stop import order
+from ..family import proc
+from ..family.proc import IGNORED_BY_DEFAULT
 
 KERNEL_THREAD = 0x00200000  # PF_KTHREAD of <linux/sched.h>, in the flags of proc_pid_stat(5)
-MOST_ROUNDS = 20
+UNCATCHABLE = (signal.SIGKILL, signal.SIGSTOP)
+STOPPING = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGSTOP)
+CAUGHT, IGNORED, BLOCKED, TAKEN, DROPPED = "caught", "ignored", "blocked", "taken", "dropped"
+ENDS, STOPS, ENDED, UNKNOWN = "ends it", "stops it", "-", "?"
+WHAT_IT_TAKES = "it takes the same user and group, or root with CAP_SYS_PTRACE"
 
 
 class UnseenError(Exception):
     """An error: what was asked for is not there, or this user may not see it."""
 
 
-class Member(NamedTuple):
-    """A process. `pids` are its PIDs, from this namespace's to its own. `age` is in seconds.
+class Waiting(NamedTuple):
+    """How the threads of a process wait for signals.
 
-    Bit 0 of a mask is signal 1. `blocked` are the signals that all of its threads block. `taken` are those that it
-    takes by signalfd(2). `waits` says whether a thread is in sigtimedwait(2). The kernel does not show which signals
-    such a thread takes, and does not show them as blocked meanwhile. `is_seen` says whether `taken` and `waits` are
-    known.
+    `waits` says whether a thread is in sigtimedwait(2). The kernel does not show which signals such a thread takes, and
+    does not show them as blocked meanwhile. `blocked` is the mask of the signals that all threads block, and `taken` of
+    those that the process takes by signalfd(2). Bit 0 is signal 1. `is_seen` says whether this could be read.
     """
 
-    process: proc.Process  # as the drain sees the process
+    waits: bool = False
+    blocked: int = 0
+    taken: int = 0
+    is_seen: bool = True
+
+
+@dataclass(eq=False)
+class Member:
+    """A process. `pids` are its PIDs, from this namespace's to its own. `age` is in seconds.
+
+    `blocked`, `ignored` and `caught` are masks; bit 0 is signal 1. `blocked` is the first thread's.
+    """
+
+    process: proc.Process  # as the drain sees it
     pids: tuple[int, ...]
     namespace: str
     uid: int
@@ -38,9 +55,6 @@ class Member(NamedTuple):
     blocked: int
     ignored: int
     caught: int
-    taken: int
-    waits: bool
-    is_seen: bool
 
     @property
     def pid(self) -> int:
@@ -80,14 +94,44 @@ class Member(NamedTuple):
         """
         return self.pids[-1] == 1
 
-    @property
-    def is_adviser(self) -> bool:
-        """Return whether it is the adviser of its parent, a pyinit.
+    @cached_property
+    def waiting(self) -> Waiting:
+        """Return how it waits for signals, as it does now."""
+        return _waiting(self)
 
-        A stop is not about an adviser.
-        """
-        told = told_to(self)
-        return told is not None and told.pid != self.pids[-1]
+    def effect(self, signum: int) -> str:
+        """Return what the signal does to it, as far as /proc tells; see signal(7), pid_namespaces(7)."""
+        bit = 1 << (signum - 1)
+        if self.is_zombie:
+            return ENDED
+        if signum not in UNCATCHABLE:
+            # The kernel gives a signal to the first thread, unless that blocks it.
+            if self.caught & bit and not self.blocked & bit:
+                return CAUGHT
+            waiting = self.waiting
+            if waiting.taken & waiting.blocked & bit or (waiting.waits and not waiting.blocked & bit):
+                return TAKEN
+            if not waiting.is_seen:  # the process may take the signal by sigwait(3) or signalfd(2)
+                return UNKNOWN
+            if waiting.blocked & bit:
+                return BLOCKED
+            if self.caught & bit:
+                return CAUGHT
+            if self.ignored & bit or signum in IGNORED_BY_DEFAULT:
+                return IGNORED
+            if self.is_init:
+                return DROPPED
+        return STOPS if signum in STOPPING else ENDS
+
+    def acts_on(self, signum: int) -> bool:
+        """Return whether it does something of its own when the signal comes, such as to save its data."""
+        return self.effect(signum) in (CAUGHT, TAKEN)
+
+    def as_a_child(self) -> "Member":
+        """Return it as it would be if it were not PID 1 of its namespace."""
+        child = copy(self)
+        child.pids = (*self.pids[:-1], 2)
+        return child
 
     def title(self) -> str:
         """Return its command in one line, or its name in brackets if it has none."""
@@ -136,134 +180,79 @@ def member(pid: int, now: float, tick: int) -> Member | None:
     numbers = status.get(b"NSpid", [b"%d" % pid])
     if b"0" in numbers:  # it has just been reaped
         return None
-    blocked, ignored, caught = (int(status[name][0], 16) for name in (b"SigBlk", b"SigIgn", b"SigCgt"))
-    has_ended = not shown.alive()
-    waits = False
-    namespace = proc.namespace(pid)
-    is_seen = bool(namespace)
-    if not has_ended and shown.threads > 1:
-        waits, blocked = _of_threads(pid)
-    elif not has_ended:
-        where = proc.where_it_waits(pid)
-        waits = b"sigtimedwait" in where
-        is_seen = is_seen and (shown.state != "S" or where not in (b"", b"0"))
     return Member(
         process=shown,
         pids=tuple(map(int, numbers)),
-        namespace=namespace,
+        namespace=proc.namespace(pid),
         uid=int(status[b"Uid"][1]),
         age=max(0.0, now - shown.started / tick),
         name=printable(b" ".join(status[b"Name"]).decode(errors="replace")),
-        words=[] if has_ended else proc.words(pid),
-        blocked=blocked,
-        ignored=ignored,
-        caught=caught,
-        taken=proc.signalfd_mask(pid) if blocked and not has_ended else 0,
-        waits=waits,
-        is_seen=is_seen,
+        words=proc.words(pid) if shown.alive() else [],
+        blocked=int(status[b"SigBlk"][0], 16),
+        ignored=int(status[b"SigIgn"][0], 16),
+        caught=int(status[b"SigCgt"][0], 16),
     )
 
 
-def _of_threads(pid: int) -> tuple[bool, int]:
-    """Return whether a thread of `pid` waits for signals, and the signals that all of its living threads block."""
-    blocked, waits = -1, False
-    for task, status in proc.threads(pid).items():
-        if status and status[b"State"][0] not in (b"Z", b"X"):
-            blocked &= int(status[b"SigBlk"][0], 16)
-            waits = waits or proc.waits_for_signals(pid, task)
-    return waits, max(blocked, 0)
+def _waiting(member: Member) -> Waiting:
+    """Return how the threads of `member` wait for signals.
+
+    The kernel gives a signal to the first thread, unless that blocks the signal. So the other threads matter only if
+    the first blocks something, or has ended.
+    """
+    pid, blocked = member.pid, member.blocked
+    where = proc.where_it_waits(pid)
+    waits = b"sigtimedwait" in where
+    is_seen = bool(member.namespace) and (member.state != "S" or where not in (b"", b"0"))
+    if member.threads > 1 and (blocked or member.state in "ZX"):
+        blocked = -1
+        for task, status in proc.threads(pid).items():
+            if status and status[b"State"][0] not in (b"Z", b"X"):
+                blocked &= int(status[b"SigBlk"][0], 16)
+                waits = waits or proc.waits_for_signals(pid, task)
+        blocked = max(blocked, 0)
+    return Waiting(waits, blocked, proc.signalfd_mask(pid) if blocked else 0, is_seen)
 
 
-def by_namespace(everyone: dict[int, Member]) -> dict[str, dict[int, Member]]:
+def by_namespace(everyone: Mapping[int, Member]) -> dict[str, dict[int, Member]]:
     """Return the members of each namespace that can be seen. Raises UnseenError if none can."""
     found: dict[str, dict[int, Member]] = {}
     for pid, member in everyone.items():
         if member.namespace:
             found.setdefault(member.namespace, {})[pid] = member
     if not found:
-        raise UnseenError("no namespace can be seen: it takes the same user, or root")
+        raise UnseenError(f"no namespace can be seen: {WHAT_IT_TAKES}")
     return found
 
 
-def around(pid: int | None, everyone: dict[int, Member]) -> tuple[str, dict[int, Member]]:
+def around(pid: int | None, everyone: Mapping[int, Member]) -> tuple[str, dict[int, Member]]:
     """Return the namespace of `pid`, and the members of it and of the namespaces below it.
 
     None means the namespace of pyinit-ps itself. Raises UnseenError if `pid` or its namespace cannot be seen.
     """
     if pid is None:
-        return proc.namespace(posix.getpid()) or "one's own", everyone
+        return proc.namespace(posix.getpid()) or "one's own", dict(everyone)
     if pid not in everyone:
         raise UnseenError(f"there is no process {pid}")
     namespace = everyone[pid].namespace
     if not namespace:
-        raise UnseenError(f"the namespace of process {pid} cannot be seen: it takes the same user, or root")
-    group = {other: member for other, member in everyone.items() if member.namespace == namespace}
-    fresh = group
-    while fresh:
-        fresh = {other: member for other, member in everyone.items() if member.parent in fresh and other not in group}
-        group |= fresh
-    return namespace, group
+        raise UnseenError(f"the namespace of process {pid} cannot be seen: {WHAT_IT_TAKES}")
+    return namespace, below([other for other, member in everyone.items() if member.namespace == namespace], everyone)
 
 
-def init_of(group: dict[int, Member]) -> Member | None:
+def below(pids: Iterable[int], everyone: Mapping[int, Member]) -> dict[int, Member]:
+    """Return the members with these `pids`, and those that descend from one of them."""
+    processes = {pid: member.process for pid, member in everyone.items()}
+    found = proc.below(pids, processes)
+    return {pid: member for pid, member in everyone.items() if pid in found}
+
+
+def init_of(group: Mapping[int, Member]) -> Member | None:
     """Return PID 1 of the namespace that `group` is in; None if it cannot be seen."""
     level = min((len(member.pids) for member in group.values()), default=0)
     return next((member for member in group.values() if len(member.pids) == level and member.is_init), None)
 
 
-class Init(NamedTuple):
-    """A pyinit: its `options`, and the word that it has `told` its adviser, or None if it has none."""
-
-    options: Options
-    told: Told | None
-
-
-def told_to(member: Member) -> Told | None:
-    """Return the word that the C program has given this process, a pyinit in Python; None if there is none."""
-    word = next((word for word in member.words[:4] if word.startswith(WORD)), None)
-    try:
-        return Told(word) if word else None
-    except ValueError:  # another program's word that looks the same
-        return None
-
-
-def pyinit(init: Member, group: dict[int, Member]) -> Init:
-    """Return what the words and the environment of this pyinit say, as far as they may be seen."""
-    words = list(init.words)
-    while words and words.pop(0).rpartition("/")[2] not in ("pyinit", "pyinit-python"):
-        pass
-    if words[:1] and words[0].startswith(WORD):
-        del words[0]
-    adviser = next((member for member in group.values() if member.parent == init.pid and member.is_adviser), None)
-    try:
-        return Init(options.read(words, proc.environment(init.pid)), told_to(adviser) if adviser else None)
-    except UsageError:  # another program that is called pyinit
-        return Init(Options(), None)
-
-
-def rounds(init: Member, main: Member | None, group: dict[int, Member], signum: int) -> list[list[Member]]:
-    """Return the processes that pyinit signals if a stop signal `signum` comes, in rounds, the main child first.
-
-    pyinit signals a round when the processes of the round before have ended. This is the order of the drain with
-    --scope child, the default.
-    """
-    left = {
-        pid: member.process
-        for pid, member in group.items()
-        if member is not init and member is not main and not member.is_zombie
-    }
-    told = [] if main is None else [[main]]
-    deaf = {process.birth for process in left.values() if process.is_deaf_to(signum)}
-    unsignalled = list(left.values())
-    readers, written = pipes.pipes(left, unsignalled, pipes.pipe_on_stdin(init.pid))
-    while unsignalled and len(told) < MOST_ROUNDS:
-        due = order.Turn(left, unsignalled, deaf, readers, written).due()
-        if not due:
-            break
-        gone = {process.pid for process in due}
-        told.append([group[pid] for pid in sorted(gone)])
-        unsignalled = [process for process in unsignalled if process.pid not in gone]
-        left = {pid: process for pid, process in left.items() if pid not in gone or process.birth in deaf}
-        readers = {pid: pipe for pid, pipe in readers.items() if pid in left and pid not in gone}
-        written = {pid: mine for pid, mine in written.items() if pid in left} if readers else {}
-    return told
+def children(parent: Member, group: Mapping[int, Member]) -> list[Member]:
+    """Return the children of `parent`, zombies too."""
+    return [member for member in group.values() if member.parent == parent.pid]

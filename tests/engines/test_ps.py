@@ -39,6 +39,11 @@ CASES = (
     Case("exec form, docker --init", "base", ("--init",), tuple(shlex.split(REDIS)), ()),
     Case("shell form, pyinit", "pyinit", (), SHELL, ()),
     Case("no handler", "base", (), ("sleep", "1000"), ("deaf-init",)),
+    Case(
+        "the host's PIDs, deaf", "base", ("--pid=host",), ("sh", "-c", "trap '' TERM; exec sleep 1000"), ("deaf-init",)
+    ),
+    Case("the host's PIDs, shell form", "base", ("--pid=host",), SHELL, ("untold",)),
+    Case("the host's PIDs, exec form", "base", ("--pid=host",), tuple(shlex.split(REDIS)), ()),
 )
 
 
@@ -53,7 +58,7 @@ def found(target: str, environment: "dict[str, str] | os._Environ[str]") -> tupl
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_what_is_found_is_what_a_stop_shows(docker: Docker, run: Run, pyinit: str, case: Case) -> None:
     container: Container = run(*case.options, pyinit if case.image == "pyinit" else BASE, *case.words)
-    is_redis = "sleep" not in case.words
+    is_redis = any("redis" in word for word in case.words)
     if is_redis:
         container.says("Ready to accept connections")
     else:
@@ -68,6 +73,17 @@ def test_what_is_found_is_what_a_stop_shows(docker: Docker, run: Run, pyinit: st
     assert (took > BY_ITSELF) == killed, f"{took:.1f} s"
     if is_redis:
         assert ("User requested shutdown" in container.logs()) == (not case.kinds)
+
+
+def test_root_inside_without_the_capability_to_look_says_so(docker: Docker, run: Run, pyinit: str) -> None:
+    container: Container = run("--user=1000:1000", pyinit, "sh", "-c", "trap '' TERM; echo ready; sleep 1000")
+    container.says("ready")
+    done = docker.run("exec", "-u", "0", container.id, "pyinit-ps", "--check", check=False)
+    assert done.returncode == 2
+    assert "it takes the same user and group, or root with CAP_SYS_PTRACE" in done.stderr
+    done = docker.run("exec", container.id, "pyinit-ps", "--check", check=False)
+    assert done.returncode == 1
+    assert "ignores SIGTERM" in done.stdout
 
 
 def test_it_looks_from_inside(docker: Docker, run: Run, pyinit: str) -> None:

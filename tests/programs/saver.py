@@ -15,7 +15,7 @@ import sys
 import time
 
 file, seconds, way = sys.argv[1], float(sys.argv[2]), (sys.argv[3:] or ["waits"])[0]
-stops = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1}
+stops = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1}
 came: list[str] = []
 if way not in ("waits", "dies", "handles", "ignores", "blocks"):
     sys.exit(f"{way} is no way")

@@ -29,7 +29,7 @@ def run_ps(*words: str | int, **run: Any) -> "subprocess.CompletedProcess[str]":
 def look(*words: str | int) -> dict[str, Any]:
     """The document of one look, which keeps to the schema."""
     done = run_ps("--json", *words)
-    assert done.stderr == ""
+    assert done.stderr == "", done.stderr
     document = json.loads(done.stdout)
     jsonschema.validate(document, SCHEMA)
     assert done.returncode == 0

@@ -1,7 +1,10 @@
 """pyinit-ps: what it finds is true. Each finding is made for real, and then the stop shows whether it was one."""
 
 import os
+import shlex
 import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -89,7 +92,8 @@ def test_a_shell_behind_an_init_that_tells_it_alone_is_found_and_its_server_is_n
         assert not (tmp_path / "told").exists()
     with started(*words, init=[init, "-g", "--"], mode="pid1") as run:
         run.up()
-        assert problems(run.pid) == []
+        shell = children_of(run.pid)[0]
+        assert problems(run.pid) == [("cut-short", [shell, *children_of(shell)])]
 
 
 @pytest.mark.parametrize("init", ["tini", "dumb-init", "catatonit", "pyinit"])
@@ -132,10 +136,37 @@ def test_a_drain_is_told_of_with_those_who_are_still_there() -> None:
         run.enters("draining")
         (found,) = [found for found in look(run.pid)["findings"] if found["kind"] == "draining"]
         assert deaf in found["pids"]
-        assert ("deaf", [deaf]) in [(kind, pids[:1]) for kind, pids in problems(run.pid)]
+        assert problems(run.pid) == []
         for pid in (deaf, *children_of(deaf)):  # its sleep is as deaf
             os.kill(pid, signal.SIGKILL)
         assert run.wait() == 7
+
+
+@pytest.mark.parametrize("options", [["-w"], ["-vv"], ["-g"], ["-t", "1000"]])
+def test_in_a_drain_no_orphan_is_taken_for_the_command(options: list[str]) -> None:
+    script = '"$@" & echo up; read -r _; exit 7'
+    words = [*options, "-t", "1000", "sh", "-c", script, "sh", *saver(Path("/dev/null"), 0, "blocks", 1000)]
+    with started(*words, mode="pid1", stdin=-1, stderr=subprocess.DEVNULL, phases=True) as run:
+        run.up(2)
+        orphan = children_of(run.main_child())[0]
+        run.close_stdin()
+        run.enters("draining")
+        wait_until(lambda: orphan in children_of(run.pid), "the orphan")
+        found = {found["kind"]: found for found in look(run.pid)["findings"]}
+        assert found["draining"]["pids"] == [orphan]
+        assert "deaf" not in found
+
+
+def test_leftover_processes_that_do_not_heed_the_signal_are_named_with_the_time_of_the_grace() -> None:
+    with started("-t", "0.3", "sh", "-c", f"({DEAF}) & wait", mode="pid1") as run:
+        run.up()
+        (found,) = [found for found in look(run.pid)["findings"] if found["kind"] == "killed"]
+        assert "after 0.3 s" in found["text"]
+        assert problems(run.pid) == []
+        began = time.monotonic()
+        run.send(signal.SIGTERM)
+        run.wait()
+        assert time.monotonic() - began >= 0.3
 
 
 def test_state_d_is_told_of() -> None:
@@ -163,7 +194,7 @@ def test_any_thread_may_take_a_signal(mode: str) -> None:
 
 def test_a_script_is_a_shell_too(tmp_path: Path) -> None:
     script = tmp_path / "entry"
-    script.write_text("#!/bin/sh\nsleep 1000 & echo up\nwait\n")
+    script.write_text(f"#!/bin/sh\n{shlex.join(saver(tmp_path / 'told'))} & wait\n")
     script.chmod(0o755)
     need("tini")
     with started(str(script), **ALONE) as run:
@@ -185,38 +216,27 @@ def test_a_namespace_that_goes_meanwhile_is_left_out() -> None:
         assert diagnosis.lasting(group, signal.SIGTERM) == []
 
 
-# Behind which inits the shell's child is told: `told` says so, and then nothing is found.
-TELLERS: dict[str, tuple[list[str], dict[str, str], bool]] = {
-    "tini by its variable": (["tini", "--"], {"TINI_KILL_PROCESS_GROUP": "1"}, True),
-    "tini -e 143 -g": (["tini", "-e", "143", "-g", "--"], {}, True),
-    "tini -p SIGKILL": (["tini", "-p", "SIGKILL", "--"], {}, False),
-    "dumb-init": (["dumb-init", "--"], {}, True),
-    "dumb-init -c": (["dumb-init", "-c", "--"], {}, False),
-    "pyinit": ([str(PYINIT), "--"], {}, True),
-    "pyinit -g": ([str(PYINIT), "-g", "--"], {}, True),
+# Behind which inits the server of a shell loses its data, and what is found.
+TELLERS: dict[str, tuple[list[str], dict[str, str], list[str]]] = {
+    "tini by its variable": (["tini", "--"], {"TINI_KILL_PROCESS_GROUP": "1"}, ["cut-short"]),
+    "tini -e 143 -g": (["tini", "-e", "143", "-g", "--"], {}, ["cut-short"]),
+    "tini -p SIGKILL": (["tini", "-p", "SIGKILL", "--"], {}, ["untold"]),
+    "dumb-init by its variable": (["dumb-init", "--"], {"DUMB_INIT_SETSID": "0"}, ["untold"]),
+    "pyinit by its variable": ([str(PYINIT), "--"], {"PYINIT_OPTIONS": "-t 0"}, ["untold"]),
 }
 
 
 @pytest.mark.parametrize("name", TELLERS)
-def test_who_tells_what_a_shell_has_started(name: str, tmp_path: Path) -> None:
-    init, variables, tells = TELLERS[name]
+def test_what_an_environment_makes_of_an_init_counts(name: str, tmp_path: Path) -> None:
+    init, variables, kinds = TELLERS[name]
     need(init[0])
-    words = ("sh", "-c", '"$@"; true', "sh", *saver(tmp_path / "told", 0))
+    words = ("sh", "-c", '"$@"; true', "sh", *saver(tmp_path / "told"))
     with started(*words, init=init, env={**os.environ, **variables}, mode="pid1") as run:
         run.up()
-        pid = run.pid
-        assert [kind for kind, _ in problems(pid)] == ([] if tells else ["untold"])
-        shell = children_of(pid)[0]
-        tells_at_once = tells and init[0] != str(PYINIT)
-        if tells_at_once:  # it leaves with the shell, and the kernel kills the rest: so the shell has to take its time
-            os.kill(shell, signal.SIGSTOP)
-            wait_until(lambda: state_of(shell) == "T", "the shell to stop")
-        os.kill(pid, signal.SIGTERM)
-        if tells_at_once:
-            wait_until((tmp_path / "told").exists, "it to be told")
-            os.kill(shell, signal.SIGCONT)
+        assert [kind for kind, _ in problems(run.pid)] == kinds
+        run.send(signal.SIGTERM)
         run.wait()
-        assert (tmp_path / "told").exists() == tells
+        assert not (tmp_path / "told").exists()
 
 
 # A command that ignores SIGTERM alone, and whether a stop ends it all the same.

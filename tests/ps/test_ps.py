@@ -175,18 +175,51 @@ def test_what_comes_and_goes_meanwhile_is_left_out(rounds: Rounds) -> None:
             assert [process["pids"][-1] for process in look(run.pid)["processes"]][:2] == [1, 2]
 
 
+WHAT_IT_TAKES = "it takes the same user and group, or root with CAP_SYS_PTRACE\n"
+
+
 def test_another_user_is_told_what_may_not_be_seen() -> None:
     need_root()
     with started("sleep", "1000", mode="pid1") as run:
         settled(run.pid)
         done = run_ps(run.pid, user=NOBODY, cwd="/")
         assert done.returncode == 2
-        assert (
-            done.stderr
-            == f"pyinit-ps: the namespace of process {run.pid} cannot be seen: it takes the same user, or root\n"
-        )
+        assert done.stderr == f"pyinit-ps: the namespace of process {run.pid} cannot be seen: {WHAT_IT_TAKES}"
         done = run_ps("-a", user=NOBODY, cwd="/")
-        assert re.search(r"^and \d+ processes whose namespace this user may not see$", done.stdout, re.MULTILINE)
+        assert re.fullmatch(
+            rf"pyinit-ps: .*the namespaces of \d+ processes cannot be seen: {WHAT_IT_TAKES}", done.stderr
+        )
+
+
+@pytest.mark.parametrize("options", [[], ["--check"], ["--json"]])
+@pytest.mark.parametrize("who", ["root without CAP_SYS_PTRACE", "another user", "another group"])
+def test_inside_a_look_that_cannot_see_all_is_one_line_and_status_2(who: str, options: list[str]) -> None:
+    """Such as `docker exec -u 0`: PID 1 runs as 1000:1000, and root has no capability to look at it."""
+    need_root()
+    need("setpriv", "nsenter")
+    become = {
+        "root without CAP_SYS_PTRACE": ["--bounding-set=-sys_ptrace"],
+        "another user": [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"],
+        "another group": ["--reuid=1000", f"--regid={NOBODY}", "--clear-groups"],
+    }
+    words = [
+        "setpriv",
+        "--reuid=1000",
+        "--regid=1000",
+        "--clear-groups",
+        "sh",
+        "-c",
+        "trap '' TERM; echo up; sleep 1000",
+    ]
+    with started(*words, init=["env"], mode="pid1", cwd="/") as run:
+        run.up()
+        enter = ["nsenter", "-t", str(run.pid), "-p", "-m", "setpriv", *become[who], PS, *options]
+        done = subprocess.run(enter, capture_output=True, text=True, check=False, cwd="/")
+    assert done.returncode == 2
+    assert re.fullmatch(rf"pyinit-ps: .*1 \(sh\).* cannot be seen.*: {WHAT_IT_TAKES}", done.stderr) or re.fullmatch(
+        rf"pyinit-ps: .*cannot be seen: 1 \(sh\).*: {WHAT_IT_TAKES}", done.stderr
+    )
+    assert "nothing" not in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -197,6 +230,8 @@ def test_another_user_is_told_what_may_not_be_seen() -> None:
         (["--signal", "TREM"], "there is no signal named 'TREM'"),
         (["--watch=-1"], "a time is a number of seconds"),
         (["--watch=nan"], "a time is a number of seconds"),
+        (["--watch=0"], "takes at least 0.1 s"),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
         (["\u00b2"], "pyinit-ps: '\u00b2' is no PID"),
         (["9" * 5000], "' is no PID"),
         ([""], "pyinit-ps: '' is no PID"),
@@ -207,7 +242,7 @@ def test_what_is_not_there_is_one_line_and_status_2(words: list[str], message: s
     done = run_ps(*words)
     assert done.returncode == 2
     assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    assert re.fullmatch(r"pyinit-ps: [^\n]+\n", done.stderr)
 
 
 def test_nobody_can_speak_to_the_terminal_by_a_name() -> None:
@@ -228,13 +263,23 @@ def test_on_a_terminal_the_lines_fit_and_have_colour_and_in_a_pipe_they_are_whol
         pid = run.pid
         assert long in run_ps(pid).stdout
         assert "\x1b" not in run_ps(pid).stdout
-        with terminal(PS, str(pid)) as shown:
+        with terminal(PS, str(pid), env={**os.environ, "TERM": "xterm"}) as shown:
             assert shown.see_text("…\r\n").splitlines()[-1].startswith(str(pid))
             shown.see_text("\x1b[1mPID 1 is a shell")
+            lines = shown.see_text("as ENTRYPOINT").splitlines()
+            assert len(lines) > 1
+            assert all(len(line) <= 80 + len("\x1b[1m\x1b[0m") for line in lines)
             assert shown.wait() == 0
-        with terminal(PS, str(pid), env={**os.environ, "NO_COLOR": "1"}) as shown:
-            shown.see_text("! PID 1 is a shell")
-            assert shown.wait() == 0
+        for plain in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+            with terminal(PS, str(pid), env={**os.environ, "TERM": "xterm", **plain}) as shown:
+                shown.see_text("! PID 1 is a shell")
+                assert shown.wait() == 0
+
+
+def test_it_leaves_itself_out_of_what_pyinit_signals() -> None:
+    with started("sh", "-c", f"{PS}; true", mode="pid1") as run:
+        said = run.output().decode()
+    assert re.search(r"PID 1, pyinit, signals \d+ \(sh\)$", said, re.MULTILINE), said
 
 
 def test_where_nothing_can_be_written_it_says_so_and_no_more() -> None:
