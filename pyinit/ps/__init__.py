@@ -31,7 +31,7 @@ RED, BOLD, PLAIN = "\033[31m", "\033[1m", "\033[0m"
 ENGINES = ("docker", "podman")
 ENGINE_ANSWERS = 10.0  # seconds that an engine may take
 LEAST_APART = 0.1  # seconds between two looks of --watch
-LEAST_WIDTH = 40  # columns that a finding takes at least
+LEAST_WIDTH = 12  # columns that a finding takes at least
 UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
@@ -222,7 +222,7 @@ def pid_of(target: str) -> tuple[int, bool]:
 
 
 def overview(spaces: dict[str, Space]) -> list[str]:
-    """Return a line for each namespace, the worst first. The last column gets the room that is left."""
+    """Return a row for each namespace, the worst first. On a terminal its last column has several lines if need be."""
     rows = [["NAMESPACE", "PID 1", "COMMAND", "PROCESSES", "ZOMBIES", "FINDINGS", "THE FIRST"]]
     for name in sorted(spaces, key=lambda name: (-len(spaces[name].problems()), name)):
         group, problems = spaces[name].group, spaces[name].problems()
@@ -231,7 +231,13 @@ def overview(spaces: dict[str, Space]) -> list[str]:
         who = [str(init.pid), init.name] if init else ["-", "-"]
         first = problems[0].text if problems else ""
         rows.append([name, *who, str(len(group)), str(zombies), str(len(problems)), first])
-    return [cut(line) for line in aligned(rows)]
+    lines = aligned([[*row[:-1], ""] for row in rows])
+    indent = max(map(len, lines)) + 2
+    return [
+        cut((f"{line:{indent}}" if not place else " " * indent) + part).rstrip()
+        for line, row in zip(lines, rows, strict=True)
+        for place, part in enumerate(wrapped(row[-1], indent) or [""])
+    ]
 
 
 def pages(spaces: dict[str, Space], signum: int) -> Iterator[str]:

@@ -257,21 +257,23 @@ def test_nobody_can_speak_to_the_terminal_by_a_name() -> None:
 
 
 def test_on_a_terminal_the_lines_fit_and_have_colour_and_in_a_pipe_they_are_whole() -> None:
-    long = "x" * 500
+    long, colourful = "x" * 500, {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
     with started("sh", "-c", f"sleep 1000 & echo up; wait; : {long}", **ALONE) as run:
         run.up()
         pid = run.pid
         assert long in run_ps(pid).stdout
         assert "\x1b" not in run_ps(pid).stdout
-        with terminal(PS, str(pid), env={**os.environ, "TERM": "xterm"}) as shown:
+        with terminal(PS, str(pid), env=colourful) as shown:
             assert shown.see_text("…\r\n").splitlines()[-1].startswith(str(pid))
             shown.see_text("\x1b[1mPID 1 is a shell")
             lines = shown.see_text("as ENTRYPOINT").splitlines()
             assert len(lines) > 1
             assert all(len(line) <= 80 + len("\x1b[1m\x1b[0m") for line in lines)
             assert shown.wait() == 0
+        with terminal(PS, "-a", env=colourful) as shown:
+            assert "…" not in shown.see(r"\r\n {40,}\w")
         for plain in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
-            with terminal(PS, str(pid), env={**os.environ, "TERM": "xterm", **plain}) as shown:
+            with terminal(PS, str(pid), env={**colourful, **plain}) as shown:
                 shown.see_text("! PID 1 is a shell")
                 assert shown.wait() == 0
 
