@@ -18,7 +18,8 @@ NOT_FOUND = 127
 
 GRACE = 5.0  # seconds; the default of --grace
 # The environment variables that hold options, and those that name the process that should read them.
-VARIABLES = (b"PYINIT_OPTIONS", b"TINI_VERBOSITY", b"TINI_KILL_PROCESS_GROUP", b"DUMB_INIT_DEBUG", b"DUMB_INIT_SETSID")
+OWN_VARIABLE = b"PYINIT_OPTIONS"  # no other init reads it
+VARIABLES = (OWN_VARIABLE, b"TINI_VERBOSITY", b"TINI_KILL_PROCESS_GROUP", b"DUMB_INIT_DEBUG", b"DUMB_INIT_SETSID")
 READERS = (b"LISTEN_PID", b"WATCHDOG_PID")
 
 STOP_SIGNALS = frozenset({_signal.SIGTERM, _signal.SIGINT, _signal.SIGQUIT})

@@ -8,7 +8,7 @@ import _signal
 import posix
 import sys
 
-from ..base import FROM_TERMINAL, NOT_FOUND, NOT_RUNNABLE, OWN_ERROR, READERS, SUSPEND_SIGNALS, log
+from ..base import FROM_TERMINAL, NOT_FOUND, NOT_RUNNABLE, OWN_ERROR, OWN_VARIABLE, READERS, SUSPEND_SIGNALS, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -319,7 +319,8 @@ def exec_command(inherited: Inherited, words: list[str], wait: "Callable[[], Non
 
 
 def _restore_environment(pyinit_pid: int) -> None:
-    """Restore the environment that pyinit was started with, except for the variables that name their reader."""
+    """Restore the environment that pyinit was started with, except for the variables that are not for the command."""
+    posix.unsetenv(OWN_VARIABLE)  # --json-status-fd in it names a descriptor that a pyinit inside does not have
     for name, value in names_of_reader(posix.environ, pyinit_pid).items():
         if value:
             posix.putenv(name, value)

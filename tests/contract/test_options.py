@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 
@@ -15,6 +16,7 @@ from tests.harness import (
     fill,
     name_of,
     need,
+    proc,
     started,
     state_of,
     status_of,
@@ -161,9 +163,26 @@ def test_pyinit_options_are_read_before_those_of_the_command_line(capfd: Capture
     assert capfd.readouterr().err == ""
 
 
-def test_the_command_still_sees_pyinit_options() -> None:
-    with started("sh", "-c", 'echo "$PYINIT_OPTIONS"', env=with_variable("PYINIT_OPTIONS", "-e 3")) as run:
-        assert run.output() == b"-e 3\n"
+def test_pyinit_options_are_not_for_the_command(mode: Mode) -> None:
+    """pyinit itself keeps them: an adviser and pyinit-ps read them there."""
+    with started("sleep", "1000", mode=mode, env=with_variable("PYINIT_OPTIONS", "-e 3")) as run:
+        command = wait_until(lambda: [pid for pid in run.alive() if name_of(pid) == "sleep"], "the command")[0]
+        assert b"PATH=" in proc(command, "environ")
+        assert b"PYINIT_OPTIONS" not in proc(command, "environ")
+        assert b"PYINIT_OPTIONS=-e 3" in proc(run.pid, "environ").split(b"\0")
+
+
+def test_pyinit_options_are_not_for_a_pyinit_inside() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader) as status:
+        environment = with_variable("PYINIT_OPTIONS", f"-n --json-status-fd {writer}")
+        script = f"{shlex.quote(str(PYINIT))} -- readlink /proc/self/ns/pid; readlink /proc/self/ns/pid"
+        with started("sh", "-c", script, env=environment, pass_fds=[writer]) as run:
+            os.close(writer)
+            inner, outer = run.output().splitlines()
+            assert run.wait() == 0
+        assert inner == outer
+        assert status.read().count("child-pid") == 1
 
 
 CONCERNED = {("DUMB_INIT_DEBUG", "1"): True, ("DUMB_INIT_DEBUG", "0"): False, ("DUMB_INIT_DEBUG", "yes"): False}
