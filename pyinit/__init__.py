@@ -41,8 +41,9 @@ def launch(
     If the process is not PID 1, as on a laptop, launch() does nothing. With `subreaper` it forks in any process, and
     pyinit becomes a subreaper; see PR_SET_CHILD_SUBREAPER in prctl(2).
 
-    The other arguments are options of the command pyinit; `pyinit --help` explains them. launch() reads the options in
-    PYINIT_OPTIONS too. An argument takes precedence over them.
+    The other arguments are options of the command pyinit; `pyinit --help` explains them. If launch() forks, it takes
+    PYINIT_OPTIONS out of the environment, and applies those options in it that are also arguments. An argument takes
+    precedence over them.
 
     scope           the receivers of forwarded signals: "child", "group" or "all"
                     (default: the child alone, but SIGINT goes to its process group)
@@ -61,7 +62,8 @@ def launch(
     Returns True in the child that launch() has made. A second call in that child does nothing and returns True.
     Returns False in any other process.
 
-    Raises ValueError if an option makes no sense, also in PYINIT_OPTIONS, and also if the process is not PID 1.
+    Raises ValueError if an argument makes no sense, also if the process is not PID 1.
+    Raises ValueError if it would fork, but an option in PYINIT_OPTIONS makes no sense.
     Raises RuntimeError if it would fork, but threads or an event loop run already.
     Raises RuntimeError if it would fork, but this process is no `python` that could be started again.
     Raises OSError if fork(2) or execve(2) fails. After an exception nothing has changed.

@@ -23,7 +23,7 @@ import posix
 import sys
 
 from .. import __path__, native
-from ..base import FROM_TERMINAL, READERS, VARIABLES, Options, UsageError
+from ..base import FROM_TERMINAL, OWN_VARIABLE, READERS, VARIABLES, Options, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,18 +40,23 @@ launched = 0  # the PID of the child that goes on as the program
 def launch(given: "Mapping[str, object]", *, subreaper: bool) -> bool:
     """Do what pyinit.launch() promises. `given` are those of its arguments that are options."""
     words = option_words(given)
-    options = checked(words)
-    if launched == posix.getpid():
-        return True
-    if posix.getpid() != 1 and not subreaper:
-        return False
+    forks = launched != posix.getpid() and (posix.getpid() == 1 or subreaper)
+    options, words = checked(words, os.environb if forks else {})
+    if not forks:
+        return launched == posix.getpid()
     refuse_what_a_fork_breaks()
     refuse_where_python_cannot_be_started()
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ()) & _signal.valid_signals()
+    variable = None
     try:
         # A signal handler of the program may run in this call once more, and raise.
         _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
+        variable = os.environb.pop(OWN_VARIABLE, None)  # neither the program nor pyinit is to read it once more
         fork_and_become(options, words)
+    except BaseException:
+        if variable is not None:
+            os.environb[OWN_VARIABLE] = variable
+        raise
     finally:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
     return True
@@ -79,20 +84,22 @@ def option_words(given: "Mapping[str, Any]") -> list[str]:
     return words
 
 
-def checked(words: list[str]) -> Options:
-    """Return the options in `words` and in the environment; ValueError if they make no sense."""
-    if not words and not any(variable in os.environb for variable in VARIABLES):
-        return Options()
-    from ..run.options import check_status_fd, read
+def checked(words: list[str], environ: "Mapping[bytes, bytes]") -> tuple[Options, list[str]]:
+    """Return the options in `words` and in `environ`; ValueError if they make no sense.
+
+    Return also `words` with those in PYINIT_OPTIONS before them. Both are without the options that launch() lacks.
+    """
+    if not words and not any(variable in environ for variable in VARIABLES):
+        return Options(), words
+    from ..run.options import NOT_OF_LAUNCH, check_status_fd, read, words_for_launch
 
     try:
-        options = read(words, dict(os.environb))
+        options = read(words, environ)
         check_status_fd(options)
     except UsageError as error:
         raise ValueError(str(error)) from None
-    if options.pid_namespace or options.pause or options.prints:
-        raise ValueError("PYINIT_OPTIONS: --pid-namespace, --pause and what only prints are not for pyinit.launch()")
-    return options
+    lacking = {attribute: getattr(Options, attribute) for attribute in NOT_OF_LAUNCH}
+    return options.replace(**lacking), [*words_for_launch(environ), *words]
 
 
 def refuse_what_a_fork_breaks() -> None:

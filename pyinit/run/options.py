@@ -7,7 +7,7 @@ argparse 10 ms.
 import _signal
 import posix
 
-from ..base import GRACE, OWN_ERROR, Options, UsageError, log
+from ..base import GRACE, OWN_ERROR, OWN_VARIABLE, Options, UsageError, log
 from ..base.signals import signal_number
 
 TYPE_CHECKING = False
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any, NoReturn
 
+NOT_OF_LAUNCH = ("pid_namespace", "pause", "prints")  # attributes of Options; launch() has no such arguments
 
-def read(words: list[str], environ: dict[bytes, bytes]) -> Options:
+
+def read(words: list[str], environ: "Mapping[bytes, bytes]") -> Options:
     """Return the options in the environment and at the beginning of `words`, with the command.
 
     The options in `words` come later, so they take precedence. The words after them are the command. UsageError if the
@@ -24,6 +26,19 @@ def read(words: list[str], environ: dict[bytes, bytes]) -> Options:
     """
     options, command = _read_options(_read_environment(environ, Options()), words)
     return options.replace(command=command)
+
+
+def words_for_launch(environ: "Mapping[bytes, bytes]") -> list[str]:
+    """Return the options in PYINIT_OPTIONS that are also arguments of launch(), as words of a command line; UsageError.
+
+    They make sense to read().
+    """
+    given = take(_own_words(environ), OPTIONS)
+    return [
+        f"--{option.name}={value}" if option.value else f"--{option.name}"
+        for _, option, value in given
+        if option.attribute not in NOT_OF_LAUNCH
+    ]
 
 
 class Option:
@@ -55,7 +70,7 @@ class Option:
         return options.replace(**{self.attribute: new})
 
 
-def _read_environment(environ: dict[bytes, bytes], options: Options) -> Options:
+def _read_environment(environ: "Mapping[bytes, bytes]", options: Options) -> Options:
     """Add the options that tini and dumb-init read from the environment, then those in PYINIT_OPTIONS; UsageError."""
     # There is nothing to do for TINI_SUBREAPER: pyinit is always PID 1 or a subreaper.
     if b"TINI_KILL_PROCESS_GROUP" in environ:
@@ -67,14 +82,17 @@ def _read_environment(environ: dict[bytes, bytes], options: Options) -> Options:
         options = options.replace(verbosity=log.INFO)
     if environ.get(b"DUMB_INIT_SETSID") == b"0":
         options = options.replace(scope="child")
-    words = environ.get(b"PYINIT_OPTIONS", b"").decode(errors="surrogateescape").split()
     try:
-        options, rest = _read_options(options, words)
+        options, rest = _read_options(options, _own_words(environ))
     except UsageError as error:
         raise UsageError(f"PYINIT_OPTIONS: {error}") from None
     if rest:
         raise UsageError(f"PYINIT_OPTIONS: {rest[0]!r} is no option")
     return options
+
+
+def _own_words(environ: "Mapping[bytes, bytes]") -> list[str]:
+    return environ.get(OWN_VARIABLE, b"").decode(errors="surrogateescape").split()
 
 
 def _read_options(options: Options, words: list[str]) -> tuple[Options, list[str]]:

@@ -3,10 +3,12 @@
 import json
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.harness import (
+    PYINIT,
     PYTHON,
     Mode,
     Rounds,
@@ -246,6 +248,40 @@ def test_options_count_in_the_call_and_in_the_environment(mode: Mode) -> None:
     assert run(text, "9", mode=mode) == (9, "")
     environment = {**ENVIRONMENT, "PYINIT_OPTIONS": "-e 9"}
     assert run(text, "9", mode=mode, env=environment) == (0, "")
+
+
+@pytest.mark.parametrize("options", ["-n", "--json-status-fd 77", "-P -w", "--nonsense"])
+def test_options_in_the_environment_are_for_a_pyinit_that_launch_becomes(options: str) -> None:
+    text = "import os, pyinit; print(pyinit.launch(), os.environ['PYINIT_OPTIONS'])"
+    environment = {**ENVIRONMENT, "PYINIT_OPTIONS": options}
+    assert run(text, mode="subreaper", env=environment) == (0, f"False {options}\n")
+
+
+@pytest.mark.parametrize("options", ["-n", "-P", "-h", "-V -s", "-n -w", "-n -t 1"])
+def test_what_is_no_argument_of_launch_does_not_count_in_the_environment(mode: Mode, options: str) -> None:
+    """-w and -t reach a pyinit that reads its command line in Python, or has an adviser that does."""
+    text = (
+        SUBREAPER
+        + """
+print(os.environ.get("PYINIT_OPTIONS"), flush=True)
+if os.fork() == 0:
+    os.execvp("sleep", ["sleep", "1000"])
+sys.exit(6)
+"""
+    )
+    environment = {**ENVIRONMENT, "PYINIT_OPTIONS": options}
+    status, output = run(text, mode=mode, env=environment)
+    assert (status, output.splitlines()[0]) == (6, "None")
+
+
+def test_the_options_in_the_environment_of_the_outer_pyinit_are_not_for_launch(tmp_path: Path) -> None:
+    with open(tmp_path / "status", "wb") as status:
+        options = f"-n --json-status-fd {status.fileno()}"
+        text = SUBREAPER + "sys.exit(5)"
+        environment = {**ENVIRONMENT, "PYINIT_OPTIONS": options}
+        given: Any = {"env": environment, "pass_fds": [status.fileno()], "mode": "subreaper"}
+        assert run(text, init=(str(PYINIT), "--"), **given) == (5, "")
+    assert (tmp_path / "status").read_text().count("exit-code") == 1
 
 
 def test_a_descriptor_for_the_status_need_not_be_inheritable(mode: Mode, tmp_path: Path) -> None:

@@ -41,12 +41,13 @@ def test_a_bad_option_is_a_value_error_wherever_it_runs(mode: Mode, call: str, m
     assert message in output
 
 
-@pytest.mark.parametrize("options", ["-n", "--pause", "--help", "-k"])
-def test_so_is_one_in_the_environment(options: str) -> None:
+@pytest.mark.parametrize("options", ["-k", "-k soon", "--nonsense", "-v command"])
+def test_so_is_one_in_the_environment_if_it_would_fork(mode: Mode, options: str) -> None:
     environment = {**ENVIRONMENT, "PYINIT_OPTIONS": options}
-    status, output = run("import pyinit; pyinit.launch()", mode="subreaper", env=environment)
+    status, output = run("import pyinit; pyinit.launch(subreaper=True)", mode=mode, env=environment)
     assert status == 1
     assert "ValueError: PYINIT_OPTIONS: " in output
+    assert run("import pyinit; print(pyinit.launch())", mode="subreaper", env=environment) == (0, "False\n")
 
 
 @pytest.mark.parametrize(
@@ -115,13 +116,14 @@ print(pyinit.launch(subreaper=True), os.getppid() == pid)
     ids=["fork", "exec"],
 )
 def test_where_fork_or_exec_fails_the_one_process_goes_on_unchanged(tmp_path: Path, inject: str, code: str) -> None:
-    """Where there is a waiter, to execute it fails, and then Python."""
+    """If there is a waiter, to execute it fails, and then Python. Of the environment nothing is lost either."""
     need("strace")
     if not HAS_WAITER:
         inject = inject.replace("1..2", "1")
     calls = inject.partition(":")[0]
     strace = ("strace", "-o", str(tmp_path / "trace"), "-e", f"trace={calls}", "-e", f"inject={inject}")
-    status, output = run(FAILS_FIRST, mode="subreaper", init=strace)
+    environment = {**ENVIRONMENT, "PYINIT_OPTIONS": "--grace 1"}
+    status, output = run(FAILS_FIRST, mode="subreaper", init=strace, env=environment)
     assert (status, output) == (0, f"once {code} True True '' []\nTrue True\n")
     assert "INJECTED" in (tmp_path / "trace").read_text()
 

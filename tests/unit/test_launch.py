@@ -1,5 +1,6 @@
 """The arguments of pyinit.launch() as options of the command, and what the one table says of them."""
 
+import inspect
 import signal
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import pyinit
 from pyinit.base import Options
 from pyinit.native.launch import checked, option_words
+from pyinit.run.options import NOT_OF_LAUNCH, OPTIONS
 
 
 @pytest.mark.parametrize(
@@ -45,25 +47,31 @@ def test_a_string_is_no_collection(given: dict[str, Any]) -> None:
         option_words(given)
 
 
-@pytest.fixture(autouse=True)
-def _no_options_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PYINIT_OPTIONS", "TINI_VERBOSITY", "TINI_KILL_PROCESS_GROUP", "DUMB_INIT_DEBUG", "DUMB_INIT_SETSID"):
-        monkeypatch.delenv(name, raising=False)
-
-
 def test_without_any_option_there_is_nothing_to_read() -> None:
-    assert vars(checked([])) == vars(Options())
+    options, words = checked([], {b"PATH": b"/bin"})
+    assert (vars(options), words) == (vars(Options()), [])
 
 
-def test_those_in_the_environment_are_read_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYINIT_OPTIONS", "--grace 7 -k 9")
-    options = checked(["--grace=8"])
+def test_those_in_the_environment_are_read_first() -> None:
+    options, words = checked(["--grace=8"], {b"PYINIT_OPTIONS": b"--grace 7 -k 9"})
     assert (options.grace, options.kill_after) == (8, 9)
-    monkeypatch.setenv("TINI_KILL_PROCESS_GROUP", "")
-    assert checked([]).scope == "group"
+    assert words == ["--grace=7", "--kill-after=9", "--grace=8"]
+    assert checked([], {b"TINI_KILL_PROCESS_GROUP": b""})[0].scope == "group"
+
+
+def test_those_in_the_environment_that_are_no_arguments_of_launch_do_not_count() -> None:
+    options, words = checked([], {b"PYINIT_OPTIONS": b"-nPslhV -vc -r TERM:HUP"})
+    assert (options.pid_namespace, options.pause, options.prints, options.scope) == (False, False, None, "child")
+    assert words == ["--verbose", "--single-child", "--rewrite=TERM:HUP"]
+
+
+def test_every_option_is_an_argument_of_launch_or_named_as_none() -> None:
+    arguments = {name.replace("_", "-") for name in inspect.signature(pyinit.launch).parameters} - {"subreaper"}
+    of_launch = [option for option in OPTIONS if option.attribute not in NOT_OF_LAUNCH]
+    assert {option.name for option in of_launch} - {"single-child", "group"} == arguments
 
 
 @pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf"), 1e12])
 def test_a_time_that_is_none_is_a_value_error(seconds: float) -> None:
     with pytest.raises(ValueError, match=r"--grace .*: a time is a number of seconds"):
-        checked(option_words({"grace": seconds}))
+        checked(option_words({"grace": seconds}), {})
