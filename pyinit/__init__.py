@@ -62,7 +62,7 @@ def launch(
     Returns True in the child that launch() has made. A second call in that child does nothing and returns True.
     Returns False in any other process.
 
-    Raises ValueError if an argument makes no sense, also if the process is not PID 1.
+    Raises TypeError or ValueError if an argument makes no sense, also if the process is not PID 1.
     Raises ValueError if it would fork, but an option in PYINIT_OPTIONS makes no sense.
     Raises RuntimeError if it would fork, but threads or an event loop run already.
     Raises RuntimeError if it would fork, but this process is no `python` that could be started again.

@@ -33,12 +33,27 @@ if TYPE_CHECKING:
 SCRIPT = f"{__path__[0]}/bin/pyinit"
 ENXIO = 6  # <asm-generic/errno-base.h>
 THREAD_ENDS = 0.2  # seconds that the kernel may take to end a thread that Python has joined
+MOST_VERBOSE = 2  # -vv; more says no more
+TRUTH = (lambda value: value in (False, True)), "True or False"
+# For each argument that does not become just one word: whether a value fits, and what the argument takes.
+TAKES: "dict[str, tuple[Callable[[Any], bool], str]]" = {
+    "subreaper": TRUTH,
+    "wait_all": TRUTH,
+    "warn_on_reap": TRUTH,
+    "verbose": (lambda value: isinstance(value, int) and value >= 0, "0, 1 or 2"),
+    "rewrite": (lambda value: hasattr(type(value), "items"), 'a mapping, such as {"TERM": "QUIT"}'),
+    "remap_exit": (
+        lambda value: hasattr(type(value), "__iter__") and not isinstance(value, (str, bytes)),
+        "a collection of exit statuses, such as (143,)",
+    ),
+}
 
 launched = 0  # the PID of the child that goes on as the program
 
 
 def launch(given: "Mapping[str, object]", *, subreaper: bool) -> bool:
     """Do what pyinit.launch() promises. `given` are those of its arguments that are options."""
+    refuse_wrong_types({**given, "subreaper": subreaper})
     words = option_words(given)
     forks = launched != posix.getpid() and (posix.getpid() == 1 or subreaper)
     options, words = checked(words, os.environb if forks else {})
@@ -62,17 +77,27 @@ def launch(given: "Mapping[str, object]", *, subreaper: bool) -> bool:
     return True
 
 
+def refuse_wrong_types(given: "Mapping[str, object]") -> None:
+    """Raise TypeError if an argument of launch() cannot have its value.
+
+    An argument that becomes one word is left to run.options, which says what is wrong with the word.
+    """
+    for name, value in given.items():
+        if value is not None and name in TAKES:
+            fits, takes = TAKES[name]
+            if not fits(value):
+                raise TypeError(f"{name} takes {takes}, not {value!r}")
+
+
 def option_words(given: "Mapping[str, Any]") -> list[str]:
-    """Return the arguments of launch() as words of a command line; TypeError."""
+    """Return the arguments of launch(), which have the right types, as words of a command line."""
     words = []
     for name, value in given.items():
         option = f"--{name.replace('_', '-')}"
         if value is None:
             continue
         if name in ("wait_all", "warn_on_reap", "verbose"):
-            words += [option] * int(value)
-        elif name in ("rewrite", "remap_exit") and isinstance(value, str):
-            raise TypeError(f"{name} is no str: {value!r}")
+            words += [option] * min(int(value), MOST_VERBOSE)
         elif name == "rewrite":
             words += [f"{option}={came}:{goes}" for came, goes in value.items()]
         elif name == "remap_exit":
