@@ -66,6 +66,7 @@ def launch(
     Raises ValueError if it would fork, but an option in PYINIT_OPTIONS makes no sense.
     Raises RuntimeError if it would fork, but threads or an event loop run already.
     Raises RuntimeError if it would fork, but this process is no `python` that could be started again.
+    Such a program can start behind `pyinit --` instead.
     Raises OSError if fork(2) or execve(2) fails. After an exception nothing has changed.
     """
     options = {name: value for name, value in locals().items() if name != "subreaper"}

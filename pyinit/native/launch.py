@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 SCRIPT = f"{__path__[0]}/bin/pyinit"
 ENXIO = 6  # <asm-generic/errno-base.h>
 THREAD_ENDS = 0.2  # seconds that the kernel may take to end a thread that Python has joined
+# The end of each refusal. The command forks before the program starts, so nothing of the program can break.
+ELSE = "start the program behind `pyinit --`"
 MOST_VERBOSE = 2  # -vv; more says no more
 TRUTH = (lambda value: value in (False, True)), "True or False"
 # For each argument that does not become just one word: whether a value fits, and what the argument takes.
@@ -134,12 +136,13 @@ def refuse_what_a_fork_breaks() -> None:
     """
     threads = other_threads()
     if "MainThread" in threads:
-        raise RuntimeError("pyinit.launch() is for the main thread, before others are started")
+        raise RuntimeError(f"pyinit.launch() is for the main thread: call it there before others start, or {ELSE}")
     if threads:
-        raise RuntimeError(f"threads run already: {', '.join(threads)}: call pyinit.launch() before they are started")
+        names = ", ".join(threads)
+        raise RuntimeError(f"threads run already: {names}: call pyinit.launch() before they are started, or {ELSE}")
     events = sys.modules.get("asyncio.events")
     if events is not None and events._get_running_loop() is not None:
-        raise RuntimeError("an event loop runs already: call pyinit.launch() before that is started")
+        raise RuntimeError(f"an event loop runs already: call pyinit.launch() before that is started, or {ELSE}")
 
 
 def other_threads() -> list[str]:
@@ -173,11 +176,11 @@ def refuse_where_python_cannot_be_started() -> None:
     """Raise RuntimeError if this process is no `python`, or the script is no file, such as in a zip archive."""
     is_python = sys.executable.rpartition("/")[2].startswith("python") and sys.orig_argv
     if not is_python or hasattr(sys, "frozen"):
-        raise RuntimeError(f"pyinit.launch() needs a python command, which {sys.executable!r} is not")
+        raise RuntimeError(f"pyinit.launch() needs a python command, which {sys.executable!r} is not: {ELSE}")
     if b"PYTHONHOME" in os.environb and not sys.flags.ignore_environment:
-        raise RuntimeError("pyinit.launch() needs a Python that is found without PYTHONHOME")
+        raise RuntimeError(f"pyinit.launch() needs a Python that is found without PYTHONHOME: {ELSE}")
     if not native.exists(SCRIPT):
-        raise RuntimeError(f"pyinit.launch() needs its package in a directory: there is no {SCRIPT}")
+        raise RuntimeError(f"pyinit.launch() needs its package in a directory: there is no {SCRIPT}: {ELSE}")
 
 
 def isolated() -> list[str]:
@@ -368,4 +371,4 @@ def set_subreaper(value: int) -> None:
     try:
         prctl(PR_SET_CHILD_SUBREAPER, value)
     except ImportError as error:
-        raise RuntimeError(f"a subreaper needs python-prctl or ctypes: {error}") from None
+        raise RuntimeError(f"a subreaper needs python-prctl or ctypes ({error}): install one, or {ELSE}") from None

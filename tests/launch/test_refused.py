@@ -18,12 +18,15 @@ from tests.harness import (
 )
 from tests.launch.launching import ENVIRONMENT, HAS_WAITER, LIBRARY, STATE, SUBREAPER, program, run
 
+ELSE = "start the program behind `pyinit --`\n"
+
 
 def test_a_python_that_is_found_by_pythonhome_is_refused() -> None:
     environment = {**ENVIRONMENT, "PYTHONHOME": sys.base_prefix}
     status, output = run("import pyinit; pyinit.launch()", env=environment)
     assert status == 1
     assert "RuntimeError: pyinit.launch() needs a Python that is found without PYTHONHOME" in output
+    assert output.endswith(ELSE)
 
 
 @pytest.mark.parametrize(
@@ -68,11 +71,21 @@ def test_where_a_fork_would_break_something_it_is_refused(mode: Mode, before: st
     status, output = run(text, mode=mode)
     assert status == 4
     assert message in output
+    assert output.endswith(ELSE)
 
 
 def test_from_another_thread_it_is_refused() -> None:
     text = "import threading, pyinit\nthread = threading.Thread(target=lambda: pyinit.launch(subreaper=True))\n"
-    assert "is for the main thread" in run(text + "thread.start()", mode="subreaper")[1]
+    output = run(text + "thread.start()", mode="subreaper")[1]
+    assert "is for the main thread" in output
+    assert output.endswith(ELSE)
+
+
+def test_a_subreaper_without_prctl_is_refused() -> None:
+    text = "import sys, pyinit\nsys.modules |= {'_prctl': None, '_ctypes': None}\npyinit.launch(subreaper=True)"
+    output = run(text, mode="subreaper")[1]
+    assert "RuntimeError: a subreaper needs python-prctl or ctypes" in output
+    assert output.endswith(ELSE)
 
 
 def test_an_event_loop_that_runs_is_refused(mode: Mode) -> None:
@@ -80,6 +93,7 @@ def test_an_event_loop_that_runs_is_refused(mode: Mode) -> None:
     status, output = run(text, mode=mode)
     assert status == 1
     assert "RuntimeError: an event loop runs already" in output
+    assert output.endswith(ELSE)
 
 
 def test_threads_that_have_been_joined_are_no_hindrance(rounds: Rounds) -> None:
@@ -148,3 +162,4 @@ def test_in_a_zip_file_it_says_that_it_needs_a_directory(tmp_path: Path) -> None
     status, output = run("import pyinit; pyinit.launch()", env={**ENVIRONMENT, "PYTHONPATH": str(package)})
     assert status == 1
     assert f"RuntimeError: pyinit.launch() needs its package in a directory: there is no {package}" in output
+    assert output.endswith(ELSE)
