@@ -35,7 +35,11 @@ def launch(
         pyinit.launch()
 
     The process calls fork(2). The child returns from launch() and goes on as after any fork. The parent becomes pyinit
-    by execve(2). pyinit forwards signals to the child, adopts and reaps orphans, and exits with the child's status.
+    by execve(2). Before that CPython calls in the parent what the program has registered with
+    os.register_at_fork(after_in_parent=...), audit hooks, and trace and profile functions. No other Python of the
+    program runs there.
+
+    pyinit forwards signals to the child, adopts and reaps orphans, and exits with the child's status.
     `pyinit -- command` does the same.
 
     If the process is not PID 1, as on a laptop, launch() does nothing. With `subreaper` it forks in any process, and

@@ -234,6 +234,33 @@ gc.collect()
         assert run(text, str(count)) == (0, "finalized ")
 
 
+def test_no_python_of_the_program_runs_in_pyinit_but_what_cpython_calls(mode: Mode) -> None:
+    text = """
+import atexit, os, signal, sys, pyinit
+own = os.getpid()
+def say(what):
+    if os.getpid() == own:
+        os.write(1, what.encode() + b" ")
+class Finalized:
+    def __del__(self): say("finalized")
+def callback():
+    say("callback")
+    raise RuntimeError
+kept = Finalized()
+atexit.register(say, "atexit")
+signal.signal(signal.SIGCHLD, lambda *_: say("handler"))
+os.register_at_fork(after_in_parent=callback)
+sys.unraisablehook = lambda _: say("unraisable")
+sys.addaudithook(lambda event, _: say(event) if event == "os.exec" else None)
+sys.settrace(lambda frame, *_: say("trace") if frame.f_code.co_name == "become_pyinit" else None)
+sys.setprofile(lambda frame, event, _: say("profile") if frame.f_code.co_name + event == "become_pyinitcall" else 0)
+pyinit.launch(subreaper=True)
+"""
+    status, output = run(text, mode=mode)
+    assert status == 0
+    assert output.split() == ["callback", "unraisable", "trace", "profile", "os.exec"]
+
+
 def test_a_cwd_that_may_not_be_searched_is_no_hindrance(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(0o700)
