@@ -30,6 +30,8 @@ class Script(Careful, Program):
 class ConfiguredGunicorn(Gunicorn, Program):
     """gunicorn, by the file of settings that it reads from its working directory."""
 
+    log = "out"  # what it prints
+
     @property
     def words(self) -> list[str]:
         assert super().words  # writes the application

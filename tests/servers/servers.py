@@ -161,6 +161,7 @@ class Gunicorn(Server):
     """A request in flight."""
 
     END = b"the end of the answer"
+    log = "log"
 
     @property
     def words(self) -> list[str]:
@@ -175,7 +176,7 @@ class Gunicorn(Server):
             f"    return [{self.END!r}]\n"
         )
         options = ["--bind", "unix:gunicorn.sock", "--chdir", str(self.directory), "--workers", "2"]
-        options += ["--log-file", str(self.directory / "log"), "--no-control-socket"]
+        options += ["--log-file", str(self.directory / self.log), "--no-control-socket"]
         return [PYTHON, "-m", "gunicorn", *options, "app:app"]
 
     def begin(self) -> None:
@@ -188,11 +189,11 @@ class Gunicorn(Server):
         return self.request.answered(self.END)
 
     def has_logged(self, words: str) -> bool:
-        return words in (self.directory / "log").read_text()
+        return words in (self.directory / self.log).read_text()
 
     def workers(self) -> int:
         """How many have been started so far."""
-        return (self.directory / "log").read_text().count("Booting worker")
+        return (self.directory / self.log).read_text().count("Booting worker")
 
 
 class Nginx(Server):
