@@ -94,10 +94,13 @@ _@NAME@() {
         [[ ${COMP_WORDS[at]} == = ]] && at=$((at + 1))
         [[ ${COMP_WORDS[at + 1]} == : ]] && at=$((at + 2))
         if ((at >= COMP_CWORD)); then
+            local colon=(-S :)
+            [[ $word == : || ${COMP_WORDS[COMP_CWORD - 1]} == : ]] && colon=()
             [[ $word == [=:] ]] && word=
             case $option in
 @VALUES@
             esac
+            [[ ${COMPREPLY[0]} != *: ]] || compopt -o nospace
             return
         fi
         at=$((at + 1))
@@ -125,7 +128,7 @@ BASH_TARGET = f"""\
         COMPREPLY=($(compgen -W "$({CONTAINERS})" -- "$word"))"""
 BASH_VALUES = {
     "SIG": '_@NAME@_signals "$word"',
-    "SIG:SIG": '_@NAME@_signals "$word"',
+    "SIG:SIG": '_@NAME@_signals "$word" "${colon[@]}"',
     "SCOPE": f'compgen -W "{SCOPES}" -- "$word"',
 }
 
@@ -149,7 +152,8 @@ def bash(program: str, rows: list[Row], runs_a_command: bool) -> str:
     )
 
 
-ZSH_VALUES = {"SIG": "_signals -s", "SIG:SIG": '{ compset -P "*\\:"; _signals -s }', "SCOPE": f"({SCOPES})"}
+ZSH_SIGNALS = '{ if compset -P "*\\:"; then _signals -s; else _signals -s -S \\: -q; fi }'
+ZSH_VALUES = {"SIG": "_signals -s", "SIG:SIG": ZSH_SIGNALS, "SCOPE": f"({SCOPES})"}
 ZSH_COMMAND = [
     "    '(-)1:command: _command_names -e' \\",  # a blank, for -e to be read
     "    '*::argument:{ [[ $words[1] == -- ]] && shift words && ((CURRENT--)); _normal }'",
