@@ -75,7 +75,7 @@ BASH = """\
 _@NAME@_signals() {
     local names=($(compgen -A signal -X '!SIG*'))
     [[ $1 == SIG* ]] || names=("${names[@]#SIG}")
-    compgen -W "${names[*]}" -- "$1"
+    compgen "${@:2}" -W "${names[*]}" -- "$1"
 }
 
 _@NAME@() {
