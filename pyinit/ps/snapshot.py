@@ -13,6 +13,7 @@ from ..family import proc
 from ..family.proc import IGNORED_BY_DEFAULT
 
 KERNEL_THREAD = 0x00200000  # PF_KTHREAD of <linux/sched.h>, in the flags of proc_pid_stat(5)
+LOOKS = 5  # at a process that may have begun to run, or to wait, between two reads
 UNCATCHABLE = (signal.SIGKILL, signal.SIGSTOP)
 STOPPING = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGSTOP)
 CAUGHT, IGNORED, BLOCKED, TAKEN, DROPPED = "caught", "ignored", "blocked", "taken", "dropped"
@@ -201,9 +202,13 @@ def _waiting(member: Member) -> Waiting:
     the first blocks something, or has ended.
     """
     pid, blocked = member.pid, member.blocked
-    where = proc.where_it_waits(pid)
+    for _ in range(LOOKS):
+        where = proc.where_it_waits(pid)
+        is_hidden = where in (b"", b"0") and proc.state(pid) == "S"
+        if not is_hidden:  # it waits somewhere, or it runs now
+            break
     waits = b"sigtimedwait" in where
-    is_seen = bool(member.namespace) and (member.state != "S" or where not in (b"", b"0"))
+    is_seen = bool(member.namespace) and not is_hidden
     if member.threads > 1 and (blocked or member.state in "ZX"):
         blocked = -1
         for task, status in proc.threads(pid).items():

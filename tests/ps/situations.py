@@ -153,7 +153,10 @@ def following(advice: str, situation: Situation) -> Situation:
 
 def hangs(found: list[Finding]) -> bool:
     """Whether the stop is said not to end, or may be."""
-    return any(finding.kind in ("shell", "deaf-init", "deaf", "trap", "no-stop", "stopped") for finding in found)
+    return any(
+        finding.kind == "trap" or (finding.is_problem and finding.kind in ("shell", "deaf-init", "deaf", "no-stop"))
+        for finding in found
+    )
 
 
 def stops(run: Started, signum: int, may_hang: bool) -> bool:
