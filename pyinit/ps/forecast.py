@@ -73,13 +73,15 @@ class _Run:
         heirs = self.forward(self.init.main) if self.init.main else []
         self.drain.targets.child.pid = 0
         self.stop.main_child_ended(self.now)
-        for _ in range(MOST_STEPS):
-            if not self.left or self.stop.phase == KILLING or not (self.step() or self.wait()):
+        is_endless = False
+        for _ in range(MOST_STEPS):  # as many as it takes to see the order; a deep tree may take more
+            if not self.left or self.stop.phase == KILLING or is_endless:
                 break
+            is_endless = not (self.step() or self.drain.seems_over or self.wait())
         left = list(self.left.values())
-        is_killed = self.stop.phase == KILLING
-        unsignalled = [one for one in left if is_killed and one.pid not in self.got]
-        return Forecast(self.rounds, heirs, left if is_killed else [], unsignalled, [] if is_killed else left, self.now)
+        killed = left if self.stop.phase == KILLING else []
+        unsignalled = [one for one in killed if one.pid not in self.got]
+        return Forecast(self.rounds, heirs, killed, unsignalled, left if is_endless else [], self.now)
 
     def forward(self, main: Member) -> list[Member]:
         """Let the main child have the signal. If it is passed over, return the processes that get it in its place."""
@@ -121,12 +123,11 @@ class _Run:
     def wait(self) -> bool:
         """Let the time go on to the next moment at which something may happen. Return false if there is none.
 
-        The drain itself looks every second. It waits for a reader a second or two, and decides by two looks after the
-        grace.
+        The drain itself looks every second, and waits for a reader a second or two.
         """
         deadline, stop = self.stop.deadline(), self.stop
         moments = [deadline, stop.last_call(), stop.finish_by, stop.grace_over]
-        moments += [moment + looks * LOOK_AGAIN for moment in (self.busy_at, stop.grace_over) for looks in (1, 2)]
+        moments += [self.busy_at + looks * LOOK_AGAIN for looks in (1, 2)]
         ahead = [moment for moment in moments if moment is not None and moment > self.now]
         if not ahead:
             return False
