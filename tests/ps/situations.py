@@ -4,6 +4,7 @@ A stop is fine if PID 1 ends, and if every server that acts on the signal has sa
 has saved, a while after the signal.
 """
 
+import functools
 import shlex
 import signal
 import subprocess
@@ -121,6 +122,7 @@ def running(situation: Situation, directory: Path) -> Iterator[tuple[Started, in
         yield run, pid_one
 
 
+@functools.cache  # the same advice for several inits makes the same situation
 def seen(situation: Situation) -> Seen:
     """Look at a situation, stop it, and look at what became of it."""
     with tempfile.TemporaryDirectory(prefix="pyinit-") as name:
