@@ -82,6 +82,9 @@ TABLE = [
     *of((TINI, OWN), ("timeout", "1000", *INSTEAD), "waits"),
     *of(THREE, ("su", "-c", "{program}; true"), "handles"),
     *of(THREE, ("su", "-c", "exec {program}"), "handles"),
+    *of(THREE, ("runuser", "-c", "{program}; true"), "handles"),
+    *of(THREE, ("sudo", "-E", *BEHIND), "handles"),
+    *of(THREE, ("sudo", "-E", *INSTEAD), "handles"),
     *of((TINI, OWN), ("tini", "-s", "--", *BEHIND), "handles"),
     *of((NONE, TINI), (*OWN, *BEHIND), "handles"),
     # Python: its KeyboardInterrupt, and its resource tracker
