@@ -206,8 +206,8 @@ def test_it_works_with_no_proc(mode: Mode, kind: str) -> None:
     need_root()
     namespaces = UNSHARE if mode == "pid1" else ["unshare", "--mount"]
     init = [*namespaces, "sh", "-c", f'{NO_PROC[kind]} && exec "$@"', "sh", str(PYINIT), "-w", "--"]
-    script = "(sleep 0.02 &); sleep 0.1; kill -USR1 $PPID; read -r _; exit 4"
-    with started("sh", "-c", f"trap 'exit 9' USR1; {script}", init=init, stdin=-1, stderr=-1) as run:
+    script = "(sleep 0.02 &); sleep 0.1; kill -USR1 $PPID; while :; do sleep 0.02; done"
+    with started("sh", "-c", f"trap 'exit 9' USR1; {script}", init=init, stderr=-1) as run:
         assert run.wait() == 9
         assert b"reaped orphan" in run.stderr.read()
 

@@ -307,8 +307,8 @@ def built_by(compiler: str, *flags: str) -> str:
 
 def assert_it_works(*init: str, mode: Mode = "pid1") -> None:
     """It forwards, reaps an orphan and passes the status on."""
-    script = "trap 'exit 7' TERM; (true &); echo up; read -r _"
-    with started("sh", "-c", script, init=[*init, "--"], mode=mode, stdin=-1) as run:
+    script = "trap 'exit 7' TERM; (true &); echo up; while :; do sleep 0.02; done"
+    with started("sh", "-c", script, init=[*init, "--"], mode=mode) as run:
         run.up()
         run.send(signal.SIGTERM)
         assert run.wait() == 7

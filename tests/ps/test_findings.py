@@ -209,6 +209,7 @@ def test_a_namespace_that_goes_meanwhile_is_left_out() -> None:
     with started("sh", "-c", "echo up; exec sleep 1000", **ALONE) as run:
         run.up()
         pid = run.pid
+        wait_until(lambda: name_of(pid) == "sleep" and state_of(pid) == "S", "sleep")
         _, group = snapshot.around(pid, snapshot.everyone())
         assert [finding.kind for finding in diagnosis.find(group, signal.SIGTERM)] == ["deaf-init"]
         os.kill(pid, signal.SIGKILL)
