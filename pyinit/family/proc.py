@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 IGNORED_BY_DEFAULT = (_signal.SIGCHLD, _signal.SIGCONT, _signal.SIGURG, _signal.SIGWINCH)
+CHUNK = 65536  # bytes that are read at once
 # The fields of /proc/PID/status that pyinit and pyinit-ps use.
 FIELDS = frozenset({b"Name", b"State", b"Uid", b"NSpid", b"ShdPnd", b"SigBlk", b"SigIgn", b"SigCgt"})
 
@@ -300,7 +301,9 @@ def namespace(pid: int) -> str:
 
 def words(pid: int) -> list[str]:
     """Return the words of the command of `pid`; none if it has none, such as a zombie."""
-    line = _read(f"/proc/{pid}/cmdline", long=True) or b""
+    line = _read(f"/proc/{pid}/cmdline") or b""
+    if len(line) == CHUNK:
+        line = _read(f"/proc/{pid}/cmdline", long=True) or b""
     return line.rstrip(b"\0").decode(errors="replace").split("\0") if line else []
 
 
@@ -412,9 +415,9 @@ def _read(path: str, *, long: bool = False) -> bytes | None:
     except OSError:
         return None
     try:
-        content = chunk = posix.read(fd, 65536)
+        content = chunk = posix.read(fd, CHUNK)
         while long and chunk:
-            chunk = posix.read(fd, 65536)
+            chunk = posix.read(fd, CHUNK)
             content += chunk
         return content
     except OSError:  # ESRCH: the process has ended between open and read
