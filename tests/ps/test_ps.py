@@ -92,40 +92,32 @@ def test_a_namespace_below_is_shown_with_one_more_pid() -> None:
         }
 
 
-def test_all_namespaces_are_those_of_lsns_with_as_many_processes() -> None:
+def test_its_count_of_each_namespace_is_that_of_lsns() -> None:
+    """Of two of its own: in the others processes of other tests come and go."""
     need_root()
     need("lsns")
-    with started("sh", "-c", "echo up; sleep 1000; true", mode="pid1") as run:
+    with (
+        started("sh", "-c", "echo up; sleep 1000; true", mode="pid1") as run,
+        started("sleep", "1000", mode="pid1") as other,
+    ):
         run.up()
-        settled(run.pid)
-        mine = link(run.pid, "ns/pid")
-        wait_until(lambda: counted() == lsns(), "a moment in which no process of another test comes or goes")
-        assert counted()[mine] == 3
+        for one in (run, other):
+            settled(one.pid)
+        own = {link(run.pid, "ns/pid"): 3, link(other.pid, "ns/pid"): 2}
+        rows = [line.split(maxsplit=6) for line in run_ps("-a").stdout.splitlines()[1:]]
+        assert {row[0]: int(row[3]) for row in rows if row[0] in own} == own
+        assert dict([listed(run.pid), listed(other.pid)]) == own
 
 
-def lsns() -> dict[str, int]:
-    """The PID namespaces but this one, which has lsns(8) in it, and how many processes are in each, as that has it."""
-    lines = wait_until(listed, "an lsns that no process ends under").splitlines()
-    return others({f"pid:[{name}]": int(count) for name, count in map(str.split, lines)})
+def listed(pid: int) -> tuple[str, int]:
+    """What lsns(8) says of the namespace of `pid`. It fails if a process ends meanwhile."""
+    words = ["lsns", "-t", "pid", "-n", "-o", "NS,NPROCS", "-p", str(pid)]
 
+    def said() -> list[str]:
+        return subprocess.run(words, capture_output=True, text=True, check=False).stdout.split()
 
-def others(counts: dict[str, int]) -> dict[str, int]:
-    """Without the namespace that this process is in."""
-    own = link("self", "ns/pid")
-    return {name: count for name, count in counts.items() if name != own}
-
-
-def listed() -> str:
-    """What lsns(8) prints; nothing if it fails, as it does when a process ends meanwhile."""
-    words = ["lsns", "-t", "pid", "-n", "-o", "NS,NPROCS"]
-    run = subprocess.run(words, capture_output=True, text=True, check=False)
-    return "" if run.returncode else run.stdout
-
-
-def counted() -> dict[str, int]:
-    """The same as pyinit-ps has it."""
-    rows = [line.split(maxsplit=6) for line in run_ps("-a").stdout.splitlines()[1:]]
-    return others({row[0]: int(row[3]) for row in rows if row[0].startswith("pid:[")})
+    name, count = wait_until(said, "an lsns that no process ends under")
+    return f"pid:[{name}]", int(count)
 
 
 def test_the_worst_namespace_comes_first() -> None:
