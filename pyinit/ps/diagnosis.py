@@ -7,35 +7,38 @@ problem that does not last is no problem. An advice is given only if it would he
 
 import os
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from time import sleep
 from typing import NamedTuple
 
+from ..base import STOP_SIGNALS
 from ..base.signals import signal_name
+from ..family.proc import where_it_waits
 from . import inits
 from .forecast import Forecast, forecast
-from .inits import Init
+from .inits import HEEDLESS, Init
 from .snapshot import (
     BLOCKED,
     CAUGHT,
-    DROPPED,
     ENDS,
     IGNORED,
     TAKEN,
     UNKNOWN,
     Member,
+    all_pids,
     below,
     children,
     init_of,
+    is_restricted,
     look,
 )
 
 SHELLS = ("sh", "dash", "bash", "ash", "hush", "zsh", "ksh", "mksh", "fish")
-INSTEAD = (signal.SIGINT, signal.SIGQUIT)  # other signals that many servers end well by
+INSTEAD = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # signals that many servers end well by
 MOST_NAMED = 8  # processes in one line
 LOOKS, APART = 5, 0.1  # how often a problem must be seen, and seconds between: masks change for moments
-HEEDLESS = {DROPPED: "has no handler for", IGNORED: "ignores", BLOCKED: "blocks"}
 BOUND = "a bound: `pyinit -k SECONDS --`"
+SAME = {"shell": "deaf-init"}  # a shell is the one or the other, by whether it runs something at the moment
 ADVISE = "?"  # find() replaces it by an advice about the first of the processes
 
 
@@ -59,20 +62,30 @@ def lasting(group: Mapping[int, Member], signum: int, head: Member | None = None
     The engine signals `head`, by default PID 1. If processes are a problem, or cannot be seen, lasting() looks at them
     again for half a second, and leaves out what has gone.
     """
-    found, had_head = find(group, signum, head), (head or init_of(group)) is not None
+    found, had_head, before = find(group, signum, head), (head or init_of(group)) is not None, set(all_pids())
     for _ in range(LOOKS - 1):
         suspects = {pid for finding in found if _must_last(finding) for pid in finding.pids}
         if not suspects:
             break
         sleep(APART)
-        group = {pid: member for pid, member in group.items() if pid not in suspects} | look(suspects)
+        new = set(all_pids()) - before
+        before |= new
+        seen = look(suspects | new)
+        group = {pid: member for pid, member in group.items() if pid not in suspects}
+        family = {*group, *suspects}
+        group |= {pid: member for pid, member in seen.items() if pid in suspects or member.parent in family}
         head = head and group.get(head.pid)
         if had_head and (head or init_of(group)) is None:
             return []  # the namespace has gone
-        now = {(finding.kind, finding.pids[:1]): finding for finding in find(group, signum, head)}
-        same = [now.get((finding.kind, finding.pids[:1])) for finding in found if _must_last(finding)]
+        now = {_subject(finding): finding for finding in find(group, signum, head)}
+        same = [now.get(_subject(finding)) for finding in found if _must_last(finding)]
         found = [finding for finding in now.values() if finding in same or not _must_last(finding)]
     return found
+
+
+def _subject(finding: Finding) -> tuple[str, tuple[int, ...]]:
+    """Return what a finding is about, to know it again."""
+    return SAME.get(finding.kind, finding.kind), finding.pids[:1]
 
 
 def _must_last(finding: Finding) -> bool:
@@ -83,19 +96,24 @@ def find(group: Mapping[int, Member], signum: int, head: Member | None = None) -
     """Return the findings of this moment, whether they last or not."""
     group = {pid: member for pid, member in group.items() if pid != os.getpid()}
     head = head or init_of(group)
+    unseen = _unseen(head, group, signum)
+    if head is None or any(head.pid in finding.pids for finding in unseen):
+        return [*unseen, *_zombies(head, group), *_in_the_kernel(group)]
     found = [
         finding._replace(advice=_advice(group[finding.pids[0]], head, group, signum))
         if finding.advice == ADVISE
         else finding
-        for finding in (_stop(head, group, signum) if head is not None else ())
+        for finding in _stop(head, group, signum)
     ]
-    return [*_unseen(head, group, signum), *found, *_zombies(head, group), *_in_the_kernel(group)]
+    return [*unseen, *found, *_zombies(head, group), *_in_the_kernel(group)]
 
 
 def _unseen(head: Member | None, group: Mapping[int, Member], signum: int) -> list[Finding]:
     """Return a finding if this user may not see what a diagnosis needs."""
     if head is None:
         return [Finding("unseen", "PID 1 of this namespace cannot be seen", "", (), False)]
+    if is_restricted():
+        return [Finding("unseen", "/proc is mounted with hidepid=, so processes may be hidden", "", (), False)]
     hidden = [one for one in below([head.pid], group).values() if one.effect(signum) == UNKNOWN]
     if not hidden:
         return []
@@ -114,8 +132,11 @@ def _stop(head: Member, group: Mapping[int, Member], signum: int) -> list[Findin
 
 
 def _stopped(member: Member, signum: int) -> Finding:
-    text = f"PID {member.pid}, {member.name}, is stopped, and takes {signal_name(signum)} when it is continued"
-    return Finding("stopped", text, f"kill -CONT {member.pid}", pids(member))
+    by, advice = "", f"kill -CONT {member.pid}"
+    if member.state == "t":
+        by, advice = " by a debugger", "end the debugger; see TracerPid in proc_pid_status(5)"
+    text = f"PID {member.pid}, {member.name}, is stopped{by}, and takes {signal_name(signum)} when it is continued"
+    return Finding("stopped", text, advice, pids(member))
 
 
 def _by_itself(head: Member, group: Mapping[int, Member], signum: int) -> list[Finding]:
@@ -123,11 +144,13 @@ def _by_itself(head: Member, group: Mapping[int, Member], signum: int) -> list[F
     does, title = head.effect(signum), _title(head)
     running = _living(children(head, group))
     if does in (CAUGHT, TAKEN):
-        return _waiting_shell(head, running, group, signum)
+        return _waiting_shell(head, running, group, signum) + _node(head, signum)
     if does == ENDS:  # it is not PID 1 of its namespace
-        return _cut_off(head, group, signum, set(), "the engine ends the rest")
+        return _cut_off(head, head, group, signum, (), "the engine ends the rest")
     if does not in HEEDLESS:
         return []
+    if does == BLOCKED and head.process.catches(signum):
+        return [_holds_off(head, signum)]
     what = f"{HEEDLESS[does]} {signal_name(signum)}"
     if is_shell(head) and running:
         text = f"{title} is a shell, which {what}, and what it runs gets none: {who(running)}"
@@ -136,48 +159,97 @@ def _by_itself(head: Member, group: Mapping[int, Member], signum: int) -> list[F
     return [Finding("deaf-init", text, ADVISE, pids(head))]
 
 
-def _by_init(init: Init, group: Mapping[int, Member], signum: int, *, drains: bool) -> list[Finding]:
+def _holds_off(member: Member, signum: int) -> Finding:
+    name = signal_name(signum)
+    text = f"PID {member.pid}, {member.name}, has a handler for {name}, but blocks it now, and acts when that is over"
+    return Finding("blocked", text, "", pids(member), False)
+
+
+def _node(head: Member, signum: int) -> list[Finding]:
+    """Return a note about node as PID 1. Its own handler ends node by the signal, which PID 1 does not get."""
+    if head.name != "node" or not head.is_init:
+        return []
+    name = signal_name(signum)
+    text = f"PID 1 is node, which stops by {name} only if its program has a handler for {name}"
+    return [Finding("trap", text, "`pyinit --` as ENTRYPOINT", pids(head), False)]
+
+
+def _by_init(
+    init: Init, group: Mapping[int, Member], signum: int, *, drains: bool, reached: frozenset[int] = frozenset()
+) -> list[Finding]:
     """Return the findings about an init, or a relay, that forwards to its main child.
 
     `drains` says whether this or an init above it is a pyinit, which signals what the main child leaves behind.
+    `reached` are the PIDs that an init above it has signalled.
     """
     title, main, name = f"{_title(init.member)}, {init.name}", init.main, signal_name(signum)
     if not init.outgoing:
         text = f"{title}, drops {name}, as its options say"
         return [Finding("no-stop", text, "another STOPSIGNAL, or without that rewriting", pids(init.member))]
-    found = _of_pyinit(init, group, signum)
+    if init.pauses and signum not in inits.PAUSES:
+        text = f"{title}, has no command, and does not end by {name}"
+        return [Finding("no-stop", text, "STOPSIGNAL SIGTERM", pids(init.member))]
     if main is None:
-        return found
+        return _of_pyinit(init, group, signum)
     if main.is_stopped:
-        return [_stopped(main, signum), *found]
-    inner = inits.init(main, group, init.sent)
-    if inner is not None:
-        return found + _by_init(inner, group, init.sent, drains=drains or inner.own is not None)
-    reached = {one.pid for one in group.values() if init.reaches(one)}
+        return [_stopped(main, signum)]
+    reached |= {one.pid for one in group.values() if init.reaches(one)}
     does = main.effect(init.sent)
     if does in (IGNORED, BLOCKED):
-        return _heedless(init, reached, group, signum) + found
-    if does == ENDS and not drains:
-        return _cut_off(main, group, init.outgoing, reached, f"{init.name} ends with it") + found
-    if does in (CAUGHT, TAKEN):
-        running = _living(children(main, group))
-        if unreached := [one for one in running if one.pid not in reached]:
-            return _waiting_shell(main, unreached, group, init.sent) + found
-        if not drains and is_shell(main) and any(one.acts_on(init.outgoing) for one in running):
-            text = (
-                f"PID {main.pid}, {main.name}, is a shell with a trap for {name}. If that does not wait for what the "
-            )
-            text += f"shell runs, {init.name} ends with it, and cuts these short: {who(running)}"
-            found.insert(0, Finding("trap", text, "", pids(main, *running), False))
+        found = _heedless(init, reached, group, signum)
+        return found if any(finding.is_problem for finding in found) else found + _of_pyinit(init, group, signum)
+    found = _of_pyinit(init, group, signum)
+    inner = inits.init(main, group, init.sent)
+    if inner is not None:
+        return found + _by_init(inner, group, init.sent, drains=drains or inner.own is not None, reached=reached)
+    if does == ENDS and init.sent not in (signum, signal.SIGTERM) and main.acts_on(signum):
+        text = f"{title}, sends {signal_name(init.sent)} in place of {name}, which PID {main.pid}, {main.name}, acts on"
+        found.insert(0, Finding("untold", text, "without that rewriting", pids(main)))
+    elif does == ENDS and not drains:
+        found = _cut_off(main, init.member, group, init.outgoing, reached, f"{init.name} ends with it") + found
+    elif does in (CAUGHT, TAKEN):
+        found = _acting(init, reached, group, drains=drains) + found
     return found
 
 
-def _heedless(init: Init, reached: set[int], group: Mapping[int, Member], signum: int) -> list[Finding]:
+def _acting(init: Init, reached: frozenset[int], group: Mapping[int, Member], *, drains: bool) -> list[Finding]:
+    """Return the findings about a main child that acts on the signal, and about the others."""
+    main, name, found = init.main, signal_name(init.sent), []
+    assert main is not None
+    running = _living(children(main, group))
+    unreached = [one for one in running if one.pid not in reached]
+    if unreached:
+        found += _waiting_shell(main, unreached, group, init.sent)
+    elif not drains and is_shell(main) and any(one.acts_on(init.outgoing) for one in running):
+        text = f"PID {main.pid}, {main.name}, is a shell with a trap for {name}. If that does not wait for what the "
+        text += f"shell runs, {init.name} ends with it, and cuts these short: {who(running)}"
+        found.append(Finding("trap", text, "", pids(main, *running), False))
+    family = below([main.pid], group)
+    strays = [
+        one
+        for pid, one in below([init.member.pid], group).items()
+        if not (drains or pid in family or pid in reached or one is init.member) and one.acts_on(init.outgoing)
+    ]
+    if strays:
+        text = f"{init.name} does not signal {who(strays)}: SIGKILL ends what PID {main.pid}, {main.name}, leaves"
+        found.append(Finding("trap", text, "", pids(*strays), False))
+    if init.name in inits.SU:
+        text = f"{init.name} sends SIGKILL to PID {main.pid}, {main.name}, 2 s after {name}"
+        found.append(Finding("killed", text, "", pids(main), False))
+    return found
+
+
+def _heedless(init: Init, reached: frozenset[int], group: Mapping[int, Member], signum: int) -> list[Finding]:
     """Return the finding about a main child that ignores or blocks what its init sends."""
     main, sent = init.main, init.sent
     assert main is not None
-    if init.own is not None and init.own.kill_after is not None:
+    if init.own is not None and init.own.kill_after is not None and init.own.stops(signum):
         return []
+    if main.effect(sent) == BLOCKED and main.process.catches(sent):
+        return [_holds_off(main, sent)]
+    if init.name in inits.SU:
+        text = f"{init.name} sends SIGKILL to PID {main.pid}, {main.name}, 2 s after {signal_name(signum)}"
+        return [Finding("killed", text, "", pids(main), False)]
     what = f"PID {main.pid}, {main.name}, {HEEDLESS[main.effect(sent)]} {signal_name(sent)}"
     if init.passes_over:
         heirs = forecast(init, group, signum).heirs
@@ -189,12 +261,14 @@ def _heedless(init: Init, reached: set[int], group: Mapping[int, Member], signum
     return [Finding("deaf", f"{what}, and {init.name} waits for its end", ADVISE, pids(main))]
 
 
-def _cut_off(main: Member, group: Mapping[int, Member], signum: int, reached: set[int], why: str) -> list[Finding]:
-    """Return a finding if the end of `main`, which dies of the signal, costs other processes their own end."""
-    rest = [one for one in below([main.pid], group).values() if one is not main and one.acts_on(signum)]
+def _cut_off(
+    main: Member, head: Member, group: Mapping[int, Member], signum: int, reached: Collection[int], why: str
+) -> list[Finding]:
+    """Return the findings if the end of `main`, which dies of the signal, costs others below `head` their own end."""
+    rest = [one for one in below([head.pid], group).values() if one not in (main, head) and one.acts_on(signum)]
     name, found = signal_name(signum), []
     if untold := [one for one in rest if one.pid not in reached]:
-        text = f"PID {main.pid}, {main.name}, alone gets {name} and dies of it; {why}, by SIGKILL: {who(untold)}"
+        text = f"PID {main.pid}, {main.name}, gets {name} and dies of it; {why}, and SIGKILL ends {who(untold)}"
         found.append(Finding("untold", text, ADVISE, pids(main, *untold)))
     if cut := [one for one in rest if one.pid in reached]:
         text = f"PID {main.pid}, {main.name}, dies of {name}; {why}, before these have acted on it: {who(cut)}"
@@ -205,14 +279,15 @@ def _cut_off(main: Member, group: Mapping[int, Member], signum: int, reached: se
 def _waiting_shell(shell: Member, running: list[Member], group: Mapping[int, Member], signum: int) -> list[Finding]:
     """Return a finding about a shell that has a handler for the signal, and runs processes that do not get it.
 
-    A shell runs its trap when its foreground command has ended, or at once if it is in `wait`. /proc does not tell
-    which. For SIGINT every shell has a handler, which does nothing while a foreground command runs. A command in the
-    background ignores SIGINT, unless it has a handler of its own.
+    A shell runs its trap when its foreground command has ended, or at once if it is in `wait`. /proc tells which only
+    of dash and busybox. For SIGINT every shell has a handler, which does nothing while a foreground command runs. A
+    command in the background ignores SIGINT, unless it has a handler of its own.
     """
     if not (is_shell(shell) and running):
         return []
     name, title = signal_name(signum), _title(shell)
-    if signum == signal.SIGINT and not shell.process.catches(signal.SIGTERM):
+    is_in_wait = b"sigsuspend" in where_it_waits(shell.pid)
+    if signum == signal.SIGINT and not (shell.process.catches(signal.SIGTERM) or is_in_wait):
         heeding = [one for one in below(pids(*running), group).values() if one.effect(signum) not in HEEDLESS]
         if not heeding:
             return []
@@ -229,7 +304,7 @@ def _of_pyinit(init: Init, group: Mapping[int, Member], signum: int) -> list[Fin
     if own is None:
         return []
     title, found = f"{_title(init.member)}, pyinit", []
-    if main is None and not own.pause:
+    if main is None and not init.pauses:
         why = "lost its command"
         if told is not None and 0 < told.stop < signal.NSIG:
             why = f"stops because of {signal_name(told.stop)}"
@@ -260,9 +335,10 @@ def _the_end(title: str, coming: Forecast) -> list[Finding]:
     if lost := [one for one in coming.unsignalled if one.acts_on(signal.SIGTERM)]:
         text = f"{title}, sends SIGKILL to these without a stop signal before it, as its options say: {who(lost)}"
         found.append(Finding("untold", text, "a longer -t or -k", pids(*lost)))
-    if coming.endless:
-        text = f"{title}, waits for these, which block the signal: {who(coming.endless)}"
-        found.append(Finding("deaf", text, BOUND, pids(*coming.endless)))
+    if endless := [one for one in coming.endless if one.effect(signal.SIGTERM) == BLOCKED]:
+        text = f"{title}, waits for these, which block the signal: {who(endless)}"
+        can_act = any(one.process.catches(signal.SIGTERM) for one in endless)
+        found.append(Finding("deaf", text, "" if can_act else BOUND, pids(*endless), not can_act))
     killed = [one for one in coming.killed if one not in lost]
     if killed:
         text = f"{title}, sends SIGKILL after {coming.seconds:g} s to those that do not heed the signal: {who(killed)}"
@@ -279,21 +355,27 @@ def _advice(main: Member, head: Member | None, group: Mapping[int, Member], sign
         found.append("the exec form, or `exec` in the script")
     pyinit = inits.default_pyinit(main, signum)
     if not any(finding.is_problem for finding in _by_init(pyinit, group, signum, drains=True)):
-        found.append(
-            f"`pyinit --` in place of {head.name}" if head and head is not main else "`pyinit --` as ENTRYPOINT"
-        )
+        found.append(_pyinit_as(main, head))
     alone = all(one is main or one.is_zombie for one in below([main.pid], group).values())
     if alone and not is_shell(main):
         found += [
             f"STOPSIGNAL {signal_name(other)}, which {main.name} catches"
             for other in INSTEAD
-            if other != signum and main.acts_on(other)
+            if other != signum and main.acts_on(other) and main.name != "node"
         ][:1]
         if does in HEEDLESS and not main.process.catches(signum):
             found.append(f"a handler for {name} in it")
     if len(found) < 2 and does in (IGNORED, BLOCKED):
-        found.append(BOUND)
+        is_stop = signum in STOP_SIGNALS
+        found.append(BOUND if is_stop else f"a bound: `pyinit -r {name.removeprefix('SIG')}:TERM -k SECONDS --`")
     return "; or ".join(found)
+
+
+def _pyinit_as(main: Member, head: Member | None) -> str:
+    """Return where pyinit would help: before `main`, which `head` signals now."""
+    if head is None or head is main:
+        return "`pyinit --` as ENTRYPOINT"
+    return "`pyinit --` without its options" if head.name == inits.PYINIT else f"`pyinit --` in place of {head.name}"
 
 
 def _zombies(head: Member | None, group: Mapping[int, Member]) -> list[Finding]:
@@ -309,7 +391,8 @@ def _zombies(head: Member | None, group: Mapping[int, Member]) -> list[Finding]:
             continue  # the parent is outside, has gone meanwhile, or is stopped
         if debtor is head:
             text = f"{count} of {_title(head)}, {head.name}, which has not reaped: {numbers(zombies)}"
-            found.append(Finding("zombies-of-init", text, "`pyinit --` as ENTRYPOINT", pids(head, *zombies)))
+            advice = "`pyinit --` as ENTRYPOINT if they are orphans; if PID 1 has started them, it has to wait for them"
+            found.append(Finding("zombies-of-init", text, advice, pids(head, *zombies)))
         else:
             text = f"{count} of PID {debtor.pid}, {debtor.name}, which lives and has not reaped: {numbers(zombies)}"
             found.append(Finding("zombies", text, "a fault of its own: no init mends it", pids(debtor, *zombies)))

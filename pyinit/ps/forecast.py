@@ -198,7 +198,7 @@ class _Look(Look):
 
     def waits_for_signals(self, process: proc.Process) -> bool:
         """Return whether a thread of `process` is in sigtimedwait(2)."""
-        return self.members[process.pid].waiting.waits
+        return bool(self.members[process.pid].waiting.awaited)
 
     def holds_off(self, process: proc.Process, signum: int) -> bool:
         """Return whether `process` blocks `signum`, which has come."""

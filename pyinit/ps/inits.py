@@ -5,7 +5,8 @@ a signal on to it.
 """
 
 from collections.abc import Iterable, Mapping
-from signal import SIGTERM
+from contextlib import suppress
+from signal import SIGINT, SIGTERM
 from typing import NamedTuple
 
 from ..base import GROUP, OR_TERM, Options, UsageError, orders
@@ -14,24 +15,31 @@ from ..family import proc
 from ..native import WORD, Told
 from ..run import options
 from ..run.options import Option, take
-from .snapshot import Member, children
+from .snapshot import BLOCKED, DROPPED, ENDS, IGNORED, Member, children
 
 DUMB_INIT, PYINIT = "dumb-init", "pyinit"
 CATATONIT = ("catatonit", "podman-init")
 # These forward to their child alone, unless an option says otherwise, and exit when it has ended.
 TO_THE_CHILD = ("tini", "tini-static", "docker-init", *CATATONIT)
-RELAYS = ("su", "runuser", "sudo")
+SU = ("su", "runuser")  # whatever their child does, they end it by SIGKILL 2 s after SIGTERM
+RELAYS = (*SU, "sudo")
+PAUSES = (SIGTERM, SIGINT)  # what ends an init with -P
 # The options of the others. A name that only pyinit-ps needs, such as tini's group, is no word that tini knows.
 TINI = (*(Option(letter, "", "") for letter in "hvwls"), Option("g", "group", ""), Option("", "version", ""))
 TINI += (Option("p", "", "SIGNAL"), Option("e", "", "CODE"))
 PEERS = {
-    **dict.fromkeys(CATATONIT, (*(Option(letter, "", "") for letter in "hLPV"), Option("g", "group", ""))),
+    **dict.fromkeys(
+        CATATONIT, (*(Option(letter, "", "") for letter in "hLV"), Option("g", "group", ""), Option("P", "pause", ""))
+    ),
     DUMB_INIT: (
         *(Option(letter, "", "") for letter in "hvV"),
         Option("c", "single-child", ""),
         Option("r", "rewrite", "SIG:SIG"),
     ),
 }
+
+
+HEEDLESS = {DROPPED: "has no handler for", IGNORED: "ignores", BLOCKED: "blocks"}
 
 
 class Init(NamedTuple):
@@ -51,6 +59,7 @@ class Init(NamedTuple):
     own: Options | None = None
     told: Told | None = None
     order: int = 0  # of a pyinit; see base.orders()
+    pauses: bool = False  # it has no command, and ends by some signals
 
     @property
     def sent(self) -> int:
@@ -73,17 +82,39 @@ class Init(NamedTuple):
 
 
 def init(member: Member, group: Mapping[int, Member], signum: int) -> Init | None:
-    """Return what the process does if it is an init or a relay, and None if it is something else."""
+    """Return what the process does if it is an init or a relay, and None if it is something else.
+
+    A program that the signal ends, or does nothing to, is only called like one. su(1) passes on SIGTERM alone.
+    """
+    if member.name not in (PYINIT, DUMB_INIT, *TO_THE_CHILD, *RELAYS):
+        return None
+    if member.effect(signum) in (DROPPED, IGNORED, ENDS):
+        return None
     if member.name in RELAYS:
-        # Whatever comes in, su(1) ends its child by SIGTERM.
-        outgoing = SIGTERM if member.name != "sudo" else signum
-        return Init(member, member.name, outgoing, _oldest(children(member, group)))
+        passes = member.name not in SU or signum == SIGTERM
+        return Init(member, member.name, signum, _oldest(children(member, group))) if passes else None
     if member.name == PYINIT:
         return _pyinit(member, group, signum)
-    if member.name in (*TO_THE_CHILD, DUMB_INIT):
-        to_group = _signals_the_group(member)
-        return Init(member, member.name, _rewritten(member, signum), _oldest(children(member, group)), to_group)
-    return None
+    main, pauses = _main_of_peer(member, group), bool(_values(member, "pause"))
+    to_group = _signals_the_group(member)
+    return Init(member, member.name, _rewritten(member, signum), main, to_group, pauses=pauses)
+
+
+def _main_of_peer(init: Member, group: Mapping[int, Member]) -> Member | None:
+    """Return the child that tini, dumb-init or catatonit was started with.
+
+    It leads a process group, except behind `dumb-init -c`, where it may have the words of the command. An older child
+    was started by the shell that has become the init.
+    """
+    living = [child for child in children(init, group) if not child.is_zombie]
+    command = init.words[1:]
+    with suppress(UsageError):
+        list(take(command, PEERS.get(init.name, TINI)))
+    return (
+        _oldest(child for child in living if child.process.group == child.pid)
+        or _oldest(child for child in living if child.words == command)
+        or _oldest(living)
+    )
 
 
 def _oldest(some: Iterable[Member]) -> Member | None:
@@ -95,7 +126,8 @@ def _signals_the_group(init: Member) -> bool:
     """Return whether tini, dumb-init or catatonit signals the whole process group of its child."""
     if init.name == DUMB_INIT:
         return not _values(init, "single-child") and proc.environment(init.pid).get(b"DUMB_INIT_SETSID") != b"0"
-    return bool(_values(init, "group")) or b"TINI_KILL_PROCESS_GROUP" in proc.environment(init.pid)
+    by_variable = init.name not in CATATONIT and b"TINI_KILL_PROCESS_GROUP" in proc.environment(init.pid)
+    return by_variable or bool(_values(init, "group"))
 
 
 def _rewritten(init: Member, signum: int) -> int:
@@ -136,6 +168,9 @@ def _pyinit(init: Member, group: Mapping[int, Member], signum: int) -> Init:
         own = options.read(words, proc.environment(init.pid))
     except UsageError:  # another program that is called pyinit
         own = Options()
+    inner = next((child for child in children(init, group) if child.is_init), None)
+    if own.pid_namespace and inner is not None:  # this is the launcher, and PID 1 below it gets each signal
+        return _pyinit(inner, group, signum)
     told = next((word for child in children(init, group) if (word := _told(child)) is not None), None)
     if own.pid_namespace and init.is_init:  # the launcher is the parent of both
         candidates = [member for member in group.values() if member.parent == init.parent and member is not init]
@@ -143,10 +178,10 @@ def _pyinit(init: Member, group: Mapping[int, Member], signum: int) -> Init:
         candidates = [child for child in children(init, group) if not is_adviser(child)]
     if at and init.is_init and not told:  # Python alone, which says nothing of its drain
         candidates = [member for member in candidates if _leads_its_group(member)]
-    main = _oldest(candidates) if told is None or told.child else None
+    main = (_oldest(filter(_leads_its_group, candidates)) or _oldest(candidates)) if not told or told.child else None
     order = orders(own)[signum]
     to_group = own.scope == "group" or bool(order & GROUP)
-    return Init(init, PYINIT, own.forwarded(signum) or 0, main, to_group, own, told, order)
+    return Init(init, PYINIT, own.forwarded(signum) or 0, main, to_group, own, told, order, own.pause and not main)
 
 
 def default_pyinit(main: Member, signum: int) -> Init:

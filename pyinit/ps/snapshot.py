@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from time import CLOCK_BOOTTIME, clock_gettime
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from ..family import proc
 from ..family.proc import IGNORED_BY_DEFAULT
 
 KERNEL_THREAD = 0x00200000  # PF_KTHREAD of <linux/sched.h>, in the flags of proc_pid_stat(5)
+CAP_SYS_PTRACE = 19  # <linux/capability.h>
 LOOKS = 5  # at a process that may have begun to run, or to wait, between two reads
 UNCATCHABLE = (signal.SIGKILL, signal.SIGSTOP)
 STOPPING = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGSTOP)
@@ -26,14 +28,15 @@ class UnseenError(Exception):
 
 
 class Waiting(NamedTuple):
-    """How the threads of a process wait for signals.
+    """How the threads of a process wait for signals. Bit 0 of a mask is signal 1.
 
-    `waits` says whether a thread is in sigtimedwait(2). The kernel does not show which signals such a thread takes, and
-    does not show them as blocked meanwhile. `blocked` is the mask of the signals that all threads block, and `taken` of
-    those that the process takes by signalfd(2). Bit 0 is signal 1. `is_seen` says whether this could be read.
+    `awaited` are the signals that a thread in sigtimedwait(2) may take: those that it does not block, if all other
+    threads block them. The kernel does not show which signals such a thread waits for. `blocked` are the signals that
+    all threads block, and `taken` those that the process takes by signalfd(2). `is_seen` says whether this could be
+    read.
     """
 
-    waits: bool = False
+    awaited: int = 0
     blocked: int = 0
     taken: int = 0
     is_seen: bool = True
@@ -84,8 +87,8 @@ class Member:
 
     @property
     def is_stopped(self) -> bool:
-        """Return whether it is stopped, and takes no signal before it is continued."""
-        return self.state == "T"
+        """Return whether it is stopped, perhaps by a debugger, and takes no signal before it is continued."""
+        return self.state in ("T", "t")
 
     @property
     def is_init(self) -> bool:
@@ -110,7 +113,7 @@ class Member:
             if self.caught & bit and not self.blocked & bit:
                 return CAUGHT
             waiting = self.waiting
-            if waiting.taken & waiting.blocked & bit or (waiting.waits and not waiting.blocked & bit):
+            if waiting.taken & waiting.blocked & bit or waiting.awaited & bit:
                 return TAKEN
             if not waiting.is_seen:  # the process may take the signal by sigwait(3) or signalfd(2)
                 return UNKNOWN
@@ -153,14 +156,18 @@ def oldest_last(member: Member) -> tuple[float, int]:
 
 def everyone() -> dict[int, Member]:
     """Return all processes that can be seen, by PID, except kernel threads. Raises UnseenError if there is no /proc."""
-    try:
-        pids = [int(name) for name in posix.listdir("/proc") if name.isdigit()]
-    except OSError as error:
-        raise UnseenError(f"/proc: {error.strerror}") from None
-    found = look(pids)
+    found = look(all_pids())
     if not found:
         raise UnseenError("/proc: nobody is there")
     return found
+
+
+def all_pids() -> list[int]:
+    """Return the PIDs of all processes that can be seen. Raises UnseenError if there is no /proc."""
+    try:
+        return [int(name) for name in posix.listdir("/proc") if name.isdigit()]
+    except OSError as error:
+        raise UnseenError(f"/proc: {error.strerror}") from None
 
 
 def look(pids: Iterable[int]) -> dict[int, Member]:
@@ -207,16 +214,30 @@ def _waiting(member: Member) -> Waiting:
         is_hidden = where in (b"", b"0") and proc.state(pid) == "S"
         if not is_hidden:  # it waits somewhere, or it runs now
             break
-    waits = b"sigtimedwait" in where
     is_seen = bool(member.namespace) and not is_hidden
+    awaited = ~blocked if b"sigtimedwait" in where else 0
     if member.threads > 1 and (blocked or member.state in "ZX"):
-        blocked = -1
+        blocked = others = -1
         for task, status in proc.threads(pid).items():
             if status and status[b"State"][0] not in (b"Z", b"X"):
-                blocked &= int(status[b"SigBlk"][0], 16)
-                waits = waits or proc.waits_for_signals(pid, task)
+                mask = int(status[b"SigBlk"][0], 16)
+                blocked &= mask
+                if proc.waits_for_signals(pid, task):
+                    awaited |= ~mask
+                else:
+                    others &= mask
+        awaited &= others
         blocked = max(blocked, 0)
-    return Waiting(waits, blocked, proc.signalfd_mask(pid) if blocked else 0, is_seen)
+    return Waiting(awaited, blocked, proc.signalfd_mask(pid) if blocked else 0, is_seen)
+
+
+def is_restricted() -> bool:
+    """Return whether /proc hides other users' processes, by hidepid= in proc(5), and this process may not see them."""
+    lines = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
+    if not any(fields[1] == "/proc" and "hidepid=" in fields[3] for fields in lines):
+        return False
+    status = Path("/proc/self/status").read_text()
+    return not int(status.partition("CapEff:")[2].split()[0], 16) >> CAP_SYS_PTRACE & 1
 
 
 def by_namespace(everyone: Mapping[int, Member]) -> dict[str, dict[int, Member]]:
@@ -236,6 +257,8 @@ def around(pid: int | None, everyone: Mapping[int, Member]) -> tuple[str, dict[i
     None means the namespace of pyinit-ps itself. Raises UnseenError if `pid` or its namespace cannot be seen.
     """
     if pid is None:
+        if posix.readlink("/proc/self") != str(posix.getpid()):
+            raise UnseenError("/proc: it shows another PID namespace than one's own")
         return proc.namespace(posix.getpid()) or "one's own", dict(everyone)
     if pid not in everyone:
         raise UnseenError(f"there is no process {pid}")

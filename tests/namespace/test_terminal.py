@@ -104,7 +104,8 @@ def see_first_prompt(run: Terminal) -> None:
 def test_a_launcher_that_leads_the_session_continues_its_command() -> None:
     with terminal(*LAUNCHER, "sh", "-c", "echo up; cat") as run:
         run.see("up")
-        assert run.foreground() == command_of(run.pid) == os.getpgid(command_of(run.pid))
+        command = wait_until(lambda: command_of(run.pid), "the command")
+        assert run.foreground() == command == os.getpgid(command)
         run.type(CTRL_Z)
         run.echoes("still here")
         assert state_of(run.pid) != "T"

@@ -137,7 +137,7 @@ def seen(situation: Situation) -> Seen:
 
 def following(advice: str, situation: Situation) -> Situation:
     """The situation with one piece of advice followed."""
-    if advice == "`pyinit --` as ENTRYPOINT" or advice.startswith("`pyinit --` in place of "):
+    if advice.startswith("`pyinit --` "):
         return situation._replace(init=OWN)
     if advice == "a bound: `pyinit -k SECONDS --`":
         return situation._replace(init=(str(PYINIT), "-k", "0.3", "--"))
@@ -145,7 +145,9 @@ def following(advice: str, situation: Situation) -> Situation:
         return situation._replace(form="")
     if advice == "a longer -t or -k":
         return situation._replace(init=OWN)
-    if advice == "another STOPSIGNAL, or without that rewriting":
+    if advice.startswith("a bound: `pyinit -r "):
+        return situation._replace(init=(str(PYINIT), "-r", advice.split()[4], "-k", "0.3", "--"))
+    if advice.endswith("without that rewriting"):
         return situation._replace(init=(situation.init[0], "--"))
     if advice.startswith("STOPSIGNAL SIG"):
         return situation._replace(signum=signal.Signals[advice.split()[1].rstrip(",")])

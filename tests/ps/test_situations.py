@@ -87,6 +87,19 @@ TABLE = [
     *of(THREE, ("sudo", "-E", *INSTEAD), "handles"),
     *of((TINI, OWN), ("tini", "-s", "--", *BEHIND), "handles"),
     *of((NONE, TINI), (*OWN, *BEHIND), "handles"),
+    *of(THREE, ("su", "-c", "exec {program}"), "handles", HUP, QUIT),
+    *of(THREE, ("su", "-c", "exec {program}"), "ignores"),
+    # a shell that has become the init, and an orphan, which no other init signals
+    *of((NONE, TINI), "while :; do sleep 0.2; done & exec 3<&0; echo up; while :; do sleep 0.1; done", ""),
+    *of([NONE], ("bash", "-c", "exec > >(cat); exec tini -- {program}"), "handles"),
+    *of([NONE], ("bash", "-c", "exec 2> >(cat); exec tini -- {program}"), "ignores"),
+    *of([NONE], ("bash", "-c", "exec 2> >(cat); exec dumb-init -- flock lock {program}"), "waits"),
+    *of([NONE], ("sh", "-c", "sleep 1000 & exec " + str(PYINIT) + " -- {program}"), "handles"),
+    *of((TINI, DUMB_INIT, GROUP, OWN), ("sh", "-c", "(setsid {program} &); exec sleep 1000"), "handles"),
+    # signals that are no stop signal to pyinit
+    *of((TINI, OWN), FORMS["exec"], "ignores", HUP),
+    # what gets the signal from an init further out
+    *of([GROUP], ("sudo", "-E", "sh", "-c", "trap '' TERM; {program}; true"), "waits"),
     # Python: its KeyboardInterrupt, and its resource tracker
     *of(THREE, ("python3", "-c", INTERRUPTED), "", TERM, INT),
     *of(THREE, ("python3", "-c", TRACKED), "", TERM, INT),
@@ -96,6 +109,7 @@ TABLE = [
     *of([pyinit("-t", "0"), pyinit("-t", "0.3"), pyinit("-k", "0.3")], FORMS["shell"], "ignores"),
     *of([pyinit("-r", "TERM:0"), pyinit("-r", "TERM:QUIT"), pyinit("-k", "0.3")], FORMS["exec"], "handles"),
     *of([pyinit("-k", "0.3"), pyinit("-t", "0.3")], FORMS["exec"], "ignores"),
+    *of([pyinit("-r", "TERM:KILL"), ("dumb-init", "-r", "15:9", "--")], FORMS["exec"], "handles"),
     *of([("dumb-init", "-r", "15:0", "--"), ("dumb-init", "-r", "15:3", "--")], FORMS["exec"], "handles"),
 ]  # fmt: skip
 
@@ -105,7 +119,7 @@ def test_what_is_found_is_what_a_stop_shows_and_the_advice_helps(situation: Situ
     need(situation.init[0])
     result = seen(situation)
     assert "unseen" not in result.notes()
-    if "trap" in result.notes():
+    if {"trap", "blocked"}.intersection(result.notes()):
         assert result.problems() == []
         return
     assert (result.problems() == []) == (result.ended and result.saved), result

@@ -91,7 +91,7 @@ def test_a_command_that_stops_is_continued_with_its_group(leading: list[str], si
 def test_ctrl_z_between_the_fork_and_the_exec_does_not_hang_pyinit(option: str) -> None:
     need("strace")
     slowly = ["strace", "-f", "-o", "/dev/null", "-e", "trace=rt_sigprocmask"]
-    slowly += ["-e", "inject=rt_sigprocmask:delay_exit=200000", "setsid", "--ctty"]
+    slowly += ["-e", "inject=rt_sigprocmask:delay_exit=500000", "setsid", "--ctty"]
     with terminal(*slowly, PYINIT, *option.split(), "cat") as run:
         wait_until(lambda: len(run.named("pyinit")) == 2, "the child")
         while not run.named("cat"):
