@@ -8,12 +8,12 @@
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV := .venv
 BUILD_PACKAGES := gcc libc6-dev libcap-dev python3-dev python3-venv procps util-linux
-# On arm64 the compiler itself has the name of the cross compiler, which Debian 12 does not have there.
-CROSS_PACKAGES := $(if $(filter aarch64,$(shell uname -m)),,gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
+# What runs the arm64 program elsewhere.
+CROSS_PACKAGES := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 TEST_PACKAGES := tini dumb-init catatonit bubblewrap bash dash zsh fish tmux bsdutils busybox less vim-tiny strace sudo \
-	clang libcap2-bin man-db mandoc bash-completion make redis-server iproute2 qemu-user \
-	$(CROSS_PACKAGES)
-MATRIX_PACKAGES := debootstrap git util-linux
+	clang libcap2-bin man-db mandoc bash-completion make redis-server iproute2 \
+	$(if $(filter aarch64,$(shell uname -m)),,$(CROSS_PACKAGES))
+MATRIX_PACKAGES := debootstrap git util-linux $(if $(findstring :arm64,$(SUITES)),qemu-system-arm kmod cpio)
 SERVER_PACKAGES := nginx-light postgresql nodejs
 ONE_ENGINE := docker.io runc debootstrap
 ENGINE_PACKAGES := $(ONE_ENGINE) podman conmon
@@ -68,7 +68,7 @@ bench: $(VENV)/pyinit $(VENV)/tools
 # SUITES="testing stable:arm64", as debootstrap(8) knows them; TESTS="tests/unit" for less than all that needs no engine.
 matrix:
 	$(call packages,$(MATRIX_PACKAGES))
-	@TEST_PACKAGES="$(TEST_PACKAGES)" TESTS="$(TESTS)" $(PYTHON) -m tools.matrix $(SUITES)
+	@TEST_PACKAGES="$(TEST_PACKAGES)" ARM64_PACKAGES="$(BUILD_PACKAGES) $(filter-out $(CROSS_PACKAGES),$(TEST_PACKAGES))" TESTS="$(TESTS)" $(PYTHON) -m tools.matrix $(SUITES)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -45,4 +45,5 @@ def bootstrap(root: Path, suite: str, packages: Iterable[str], *options: str) ->
     result = subprocess.run([*inside, *command], capture_output=True, text=True)
     if result.returncode:
         raise RuntimeError(f"debootstrap: exit {result.returncode}\n{result.stdout[-2000:]}{result.stderr[-2000:]}")
+    (root / CERTIFICATES).parent.mkdir(parents=True, exist_ok=True)  # with --foreign it is not there yet
     shutil.copyfile(f"/{CERTIFICATES}", root / CERTIFICATES)

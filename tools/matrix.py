@@ -5,10 +5,9 @@ called, and which Python they have, the mirror says: each runs its own python3, 
 a root file system from the cache under an overlay that is gone in the end, entered by pivot_root(2), because in a plain
 chroot(2) no user namespace can be made.
 
-`stable:arm64` is another architecture, which qemu-user runs where binfmt_misc has it, as after `apt-get install
-qemu-user-static binfmt-support; update-binfmts --enable qemu-aarch64`. The demo, lint and the figures are left out
-there, and all tests but the units: qemu-user has neither the last signal, which -n needs, nor subreapers, and no
-seccomp or ptrace. What is seen is that pyinit and its waiter build, run a command and give its status.
+`stable:arm64` is another architecture. It runs in a whole emulated system, which tools/arm64.py starts. It has all
+packages and .venv/tools from the beginning, since the emulation takes half an hour to install them. It leaves out lint
+and what only `--all` adds to the tests.
 """
 
 import json
@@ -17,19 +16,20 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from tests.cache import bootstrap, cached, key
+from tests.cache import CERTIFICATES, bootstrap, cached, key
+
+from . import arm64
 
 REPOSITORY = Path(__file__).parents[1]
 SUITES = ("stable", "testing", "unstable")
 TESTS = "tests/unit tests/contract tests/terminal tests/namespace tests/launch tests/ps tests/shipped tests/faults"
-EMULATED_TESTS = "tests/unit"
 PACKAGES = ("ca-certificates", "make", "python3")  # "a fresh Debian with python3, make and root"
-BINFMT = Path("/proc/sys/fs/binfmt_misc")
-EMULATORS = {"arm64": "qemu-aarch64"}
 # To be killed with this process, however it ends; and then nothing is left of what runs and of what is mounted.
 NAMESPACES = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]
 HOST_FILES = ("etc/resolv.conf", "etc/hosts", "etc/pip.conf")
@@ -60,7 +60,7 @@ mount -t proc proc proc
 mount --rbind /dev dev
 mount --rbind /sys sys
 mount --bind "$space/matrix" matrix
-mount --bind "$space/pyinit" usr/src/pyinit
+cp -R "$space/pyinit/." usr/src/pyinit
 pivot_root . old
 cd /usr/src/pyinit
 umount -l /old
@@ -77,15 +77,23 @@ quietly() {
 undeprecated() {
     quietly "$@" && ! grep -iE 'deprecat|BuildBackendWarning' /matrix/output
 }
-echo 'Acquire::Check-Valid-Until "false";' >/etc/apt/apt.conf.d/matrix  # a mirror may stand still, as a snapshot does
+prepare() {
+    # A mirror may stand still, as a snapshot does.
+    echo 'Acquire::Check-Valid-Until "false";' >/etc/apt/apt.conf.d/matrix
+    quietly apt-get update
+    quietly apt-get dist-upgrade -qq -y --no-install-recommends
+    apt-get indextargets --format '$(CODENAME) $(SUITE)' | head -n 1 >/matrix/suite
+    if grep -q unstable /matrix/suite; then
+        python=$(apt-cache --names-only search '^python3[.][0-9]+$' | cut -d ' ' -f 1 | sort -V | tail -n 1)
+        quietly $install $python $python-dev $python-venv
+    fi
+}
 install="apt-get install -qq -y --no-install-recommends"
-quietly apt-get update
-quietly apt-get dist-upgrade -qq -y --no-install-recommends
 python=$(readlink /usr/bin/python3)
-apt-get indextargets --format '$(CODENAME) $(SUITE)' | head -n 1 >/matrix/suite
-if grep -q unstable /matrix/suite; then
-    python=$(apt-cache --names-only search '^python3[.][0-9]+$' | cut -d ' ' -f 1 | sort -V | tail -n 1)
-    quietly $install $python $python-dev $python-venv
+if [ "$EMULATED" ]; then
+    echo "$EMULATED" >/matrix/suite
+else
+    prepare
 fi
 $python -c 'import platform; print(platform.python_version())' >/matrix/python
 step() {
@@ -96,15 +104,15 @@ step() {
     echo $status >/matrix/$name.status
     [ $status = 0 ] || echo "matrix: $name: exit $status"
 }
-make="make PYTHON=/usr/bin/$python"
-[ "$EMULATED" ] || step demo $make demo
+make="make --old-file=tests/requirements.txt PYTHON=/usr/bin/$python"  # .venv/tools may come with the root
+step demo $make demo
 step build $make .venv/pyinit .venv/tools
 step pip undeprecated .venv/bin/pip install --verbose --no-deps --target /matrix/target .
 step status sh -c '.venv/bin/pyinit -- sh -c "exit 7"; [ $? = 7 ]'
 [ "$EMULATED" ] || step lint $make lint
 [ "$EMULATED" ] || step packages quietly $install $TEST_PACKAGES
-step tests .venv/bin/python -m pytest --all --junitxml=/matrix/tests.xml -o junit_family=xunit1 $TESTS
-[ "$EMULATED" ] || step benchmarks .venv/bin/python -m bench --only start,rest --json /matrix/benchmarks.json
+step tests .venv/bin/python -m pytest $OPTIONS --junitxml=/matrix/tests.xml -o junit_family=xunit1 $TESTS
+step benchmarks .venv/bin/python -m bench --only start,rest $EFFORT --json /matrix/benchmarks.json
 """
 
 
@@ -128,36 +136,82 @@ def main(words: list[str]) -> int:
     rows = []
     for word in words or SUITES:
         suite, _, architecture = word.partition(":")
-        if architecture and not (BINFMT / EMULATORS.get(architecture, "?")).exists():
-            print(f"matrix: {word}: not run: binfmt_misc has no {EMULATORS.get(architecture, architecture)}")
-        else:
-            rows.append(run(suite, architecture))
+        if architecture not in ("", "arm64"):
+            sys.exit(f"matrix: {word}: there is no emulator for {architecture}")
+        rows.append(run(suite, emulated=bool(architecture)))
     print("\n".join(table(rows)))
     return any(row.failed() for row in rows)
 
 
-def run(suite: str, architecture: str) -> Row:
+def run(suite: str, emulated: bool) -> Row:
     """Run all steps in a root file system of this suite."""
-    options = [f"--arch={architecture}"] if architecture else []
-    name = "-".join(filter(None, ["root", suite, architecture, key(*PACKAGES)]))
+    name = f"{suite} arm64" if emulated else suite
     try:
-        root = cached(name, lambda path: bootstrap(path, suite, PACKAGES, *options))
+        root = emulated_root(suite) if emulated else native_root(suite)
     except RuntimeError as error:  # a mirror may lack this suite, and the others are run all the same
-        print(f"matrix: {suite}: {error}")
-        return Row(f"{suite} {architecture}".strip(), "?", {"debootstrap": 1}, {}, {})
+        print(f"matrix: {name}: {error}")
+        return Row(name, "?", {"debootstrap": 1}, {}, {})
+    variables = {"TEST_PACKAGES": os.environ.get("TEST_PACKAGES", ""), "TESTS": os.environ.get("TESTS") or TESTS}
+    with space() as directory:
+        if emulated:
+            variables |= {"EMULATED": name, "OPTIONS": "-n 4 --dist worksteal", "EFFORT": "--quick"}
+            status = enter_emulated(root, directory, STEPS, variables)
+        else:
+            variables |= {"EMULATED": "", "OPTIONS": "--all", "EFFORT": ""}
+            status = enter(root, directory, STEPS, variables)
+        return result(directory / "matrix", name, status)
+
+
+def native_root(suite: str) -> Path:
+    """The root file system for enter(); RuntimeError."""
+    return cached(f"root-{suite}-{key(*PACKAGES)}", lambda path: bootstrap(path, suite, PACKAGES))
+
+
+def emulated_root(suite: str) -> Path:
+    """The guest for enter_emulated(), with its packages; RuntimeError."""
+    packages = sorted({*PACKAGES, *os.environ.get("ARM64_PACKAGES", "").split()})
+    requirements = (REPOSITORY / "tests/requirements.txt").read_text()
+
+    def make(guest: Path) -> None:
+        arm64.download(guest, suite, packages)
+        with space() as directory:
+            if enter_emulated(guest, directory, arm64.INSTALL, {}):
+                raise RuntimeError("the guest has not installed its packages")
+            arm64.install(guest, directory / "matrix/root.tar")
+
+    return cached(f"arm64-{suite}-{key(*packages, requirements)}", make)
+
+
+@contextmanager
+def space() -> Iterator[Path]:
+    """A directory for ENTER, which has the repository, and in the end what a script has left in /matrix."""
     with tempfile.TemporaryDirectory(prefix="pyinit-matrix-") as directory:
-        space = Path(directory)
-        space.chmod(0o755)  # other users' tests run in a directory of it
+        path = Path(directory)
+        path.chmod(0o755)  # other users' tests run in a directory of it
         for part in ("over", "root", "matrix"):
-            (space / part).mkdir()
-        subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", REPOSITORY, space / "pyinit"], check=True)
-        environment = {name: value for name, value in os.environ.items() if KEPT.fullmatch(name)} | ENVIRONMENT
-        environment |= {"FILES": " ".join(HOST_FILES), "TEST_PACKAGES": os.environ.get("TEST_PACKAGES", "")}
-        environment["TESTS"] = os.environ.get("TESTS") or (EMULATED_TESTS if architecture else TESTS)
-        environment["EMULATED"] = architecture
-        command = [*NAMESPACES, "sh", "-c", ENTER, "sh", str(space), str(root), "sh", "-c", STEPS]
-        status = subprocess.run(command, env=environment).returncode
-        return result(space / "matrix", f"{suite} {architecture}".strip(), status)
+            (path / part).mkdir()
+        subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", REPOSITORY, path / "pyinit"], check=True)
+        yield path
+
+
+def enter(root: Path, directory: Path, script: str, variables: dict[str, str]) -> int:
+    """Run a script in a root file system, and return its exit status."""
+    environment = kept() | variables | {"FILES": " ".join(HOST_FILES)}
+    return subprocess.run(entering(str(directory), str(root), script), env=environment).returncode
+
+
+def enter_emulated(guest: Path, directory: Path, script: str, variables: dict[str, str]) -> int:
+    """Run a script in a guest of tools/arm64.py, and return its exit status."""
+    command = entering(arm64.SHARED, "/", script)
+    return arm64.boot(guest, directory, command, kept() | variables, [*HOST_FILES, CERTIFICATES])
+
+
+def entering(directory: str, root: str, script: str) -> list[str]:
+    return [*NAMESPACES, "sh", "-c", ENTER, "sh", directory, root, "sh", "-c", script]
+
+
+def kept() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if KEPT.fullmatch(name)} | ENVIRONMENT
 
 
 def result(directory: Path, suite: str, status: int) -> Row:
