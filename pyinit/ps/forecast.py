@@ -148,6 +148,7 @@ class _Pipes:
     def __init__(self, init: int, left: Mapping[int, Member]) -> None:
         processes = {pid: one.process for pid, one in left.items()}
         self.readers, self.written = pipes.pipes(processes, processes.values(), pipes.pipe_on_stdin(init))
+        self.own = pipes.pipes_written_by(init) or set()
         self.at_first = list(left)
         self.inputs: dict[int, set[str]] = {}
 
@@ -177,6 +178,7 @@ class _Pipes:
         found = {self.readers[member.pid]} if member.pid in self.readers else set()
         if member.effect(signum) == IGNORED and b"pipe_read" in proc.where_it_waits(member.pid):
             found |= pipes.pipes_read_by(member.pid)
+        found -= self.own  # the input does not end before pyinit does
         return {pipe for pipe in found if any(pipe in (self.of(pid) or ()) for pid in self.at_first)}
 
 
@@ -184,7 +186,7 @@ class _Look(Look):
     """What the drain sees at one moment of the made time."""
 
     def __init__(self, left: Mapping[int, Member], pipes: _Pipes, drain: Drain) -> None:
-        self.members, self.all_pipes, self.drain = left, pipes, drain
+        self.members, self.all_pipes, self.drain, self.own_pipes = left, pipes, drain, pipes.own
         self.left = {pid: member.process for pid, member in left.items()}
 
     def pipes(self, unsignalled: Iterable[proc.Process]) -> tuple[dict[int, str], dict[int, set[str] | None]]:

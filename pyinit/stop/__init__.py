@@ -10,9 +10,9 @@ This is how pyinit stops, in the words of pyinit(1):
  4. If a process reads its stdin from a pipe that was made inside, the kernel gives it end of file when the pipe's
     writers have ended, so pyinit signals the writers first; if its own children write to the pipe, pyinit signals
     these at once.
- 5. When the writers have ended, pyinit signals such a reader after a second or two if it has a handler, and at once if
-    it runs a process that has one; otherwise the reader is finishing its work, and it and its children have the time of
-    the grace, counted from the end of its input.
+ 5. When the writers have ended, pyinit signals such a reader after a second or two if it has a handler, or if pyinit
+    itself has the pipe open for writing, and at once if it runs a process that has a handler; otherwise the reader is
+    finishing its work, and it and its children have the time of the grace, counted from the end of its input.
  6. If pyinit cannot see the descriptors of another user's process (without CAP_SYS_PTRACE), it takes that process for a
     writer to each pipe, and not for a reader.
  7. pyinit does not signal a process that has got the forwarded signal already: by -g, by --scope all, or because it was

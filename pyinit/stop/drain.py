@@ -9,13 +9,13 @@ from time import monotonic
 
 from ..base import log
 from ..family import proc, send
-from ..family.pipes import pipe_on_stdin, pipes
+from ..family.pipes import pipe_on_stdin, pipes, pipes_written_by
 from . import DRAINING, KILLING, STOPPING, WAITING
 from .order import LOOK_AGAIN, Drain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from typing import TypeAlias
 
     from ..family import Targets
@@ -135,6 +135,8 @@ class Look:
     monotonic(3) in seconds, passes before the look is complete.
     """
 
+    own_pipes: "Collection[str]" = ()  # those that pyinit itself can write to
+
     def __init__(self, own_stdin: str = "", child: int = 0, deadline: float | None = None) -> None:
         self.own_stdin, self.deadline = own_stdin, deadline
         self.left = proc.left(deadline)
@@ -144,7 +146,10 @@ class Look:
 
     def pipes(self, unsignalled: "Iterable[Process]") -> "tuple[dict[int, str], dict[int, set[str] | None]]":
         """Return the pipes that the `unsignalled` read and all write; see family.pipes."""
-        return pipes(self.left, unsignalled, self.own_stdin, self.deadline)
+        readers, written = pipes(self.left, unsignalled, self.own_stdin, self.deadline)
+        if readers:
+            self.own_pipes = pipes_written_by(proc.init()) or ()
+        return readers, written
 
     def is_out_of_reach(self, process: "Process", signum: int) -> bool:
         """Return whether `signum` cannot get to `process`."""

@@ -355,6 +355,8 @@ class Drain:
             return self.finishes(look, process)
 
         def may_finish(process: "Process") -> bool:
+            if readers[process.pid] in look.own_pipes:  # its input does not end before pyinit does
+                return False
             since = self.ended_input.setdefault(readers[process.pid], now)
             return now < min(limit, since + self.stop.finish_time) and finishes(process)
 

@@ -440,6 +440,19 @@ def test_who_still_waits_for_somebody_is_told_before_the_bound(tmp_path: Path, p
         file.unlink()
 
 
+def test_a_reader_of_pyinits_own_output_does_not_have_the_time_of_the_grace(tmp_path: Path, place: Mode) -> None:
+    """`exec > >(tee log)` in a script that becomes pyinit: tee gets no end of file before pyinit ends."""
+    need("bash")
+    file, log = tmp_path / "told", tmp_path / "log"
+    script = f'exec > >(cat >{log}); exec "$0" "$@"'
+    init = ["bash", "-c", script, str(PYINIT)]
+    with started("-t", "1000", "--", *saver(file, 0.1), init=init, mode=place) as run:
+        wait_until(lambda: log.exists() and log.read_text() == "up\n", "it to be up")
+        run.send(signal.SIGTERM)
+        assert run.wait() == 0
+    assert log.read_text() == "up\nthe last line\n"
+
+
 def test_a_reader_that_takes_its_time_after_its_input_has_ended_is_read_to_its_end(tmp_path: Path, place: Mode) -> None:
     """The middle of three: whoever reads from it waits for it as it does for the first."""
     need("bash")

@@ -89,6 +89,14 @@ def test_a_pipeline_is_signalled_from_its_head_and_a_reader_a_second_after_its_w
     assert leftovers.step(alone, 2.0) == [(TERM, [42]), (CONT, [])]
 
 
+def test_a_reader_of_what_pyinit_itself_writes_to_gets_no_end_of_file_and_is_signalled() -> None:
+    leftovers = drain()
+    look = MadeLook(process(42), readers={42: "pipe:[7]"})
+    look.own_pipes = {"pipe:[7]"}
+    assert leftovers.step(look, 0.0) == [(CONT, [42])]
+    assert leftovers.step(look, 1.0) == [(TERM, [42]), (CONT, [])]
+
+
 @pytest.mark.parametrize(("grace", "now"), [(None, 4.79), (5.0, 4.5), (60.0, 59.5)])
 def test_a_reader_without_a_handler_finishes_its_work_until_the_grace_is_over(grace: float | None, now: float) -> None:
     """The signal would only kill it, so the last call is not for it either."""
