@@ -92,8 +92,8 @@ TABLE = [
     # a shell that has become the init, and an orphan, which no other init signals
     *of((NONE, TINI), "while :; do sleep 0.2; done & exec 3<&0; echo up; while :; do sleep 0.1; done", ""),
     *of([NONE], ("bash", "-c", "exec > >(cat); exec tini -- {program}"), "handles"),
-    *of([NONE], ("bash", "-c", "exec 2> >(cat); exec tini -- {program}"), "ignores"),
-    *of([NONE], ("bash", "-c", "exec 2> >(cat); exec dumb-init -- flock lock {program}"), "waits"),
+    *of([NONE], ("bash", "-c", "exec 2> >(cat >/dev/null); exec tini -- {program}"), "ignores"),
+    *of([NONE], ("bash", "-c", "exec 2> >(cat >/dev/null); exec dumb-init -- flock lock {program}"), "waits"),
     *of([NONE], ("sh", "-c", "sleep 1000 & exec " + str(PYINIT) + " -- {program}"), "handles"),
     *of((TINI, DUMB_INIT, GROUP, OWN), ("sh", "-c", "(setsid {program} &); exec sleep 1000"), "handles"),
     # signals that are no stop signal to pyinit
