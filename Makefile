@@ -73,9 +73,10 @@ matrix:
 clean:
 	rm -rf $(VENV) build dist *.egg-info
 
+# A venv that could not be finished has no pip, and must not stay.
 $(VENV)/bin/python:
 	$(call packages,$(BUILD_PACKAGES))
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -f $@; exit 1; }
 
 $(VENV)/pyinit: $(VENV)/bin/python $(SOURCES)
 	rm -rf build
