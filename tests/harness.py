@@ -4,8 +4,10 @@ Every process that a test starts inherits a variable of its own in the environme
 /proc, whoever its parent is by then.
 """
 
+import functools
 import json
 import os
+import re
 import select
 import signal
 import stat
@@ -13,7 +15,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Literal, NoReturn, TypeVar, cast, get_args
@@ -36,6 +38,7 @@ PYTHON = sys.executable
 BASE_PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))  # which every user may run
 DEADLINE = 60.0  # seconds; generous, because it is met on a loaded machine too
 UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+AS_USER = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]  # for UNSHARE
 DEAF = "trap '' TERM; echo up; while :; do sleep 1000; done"  # for sh: ignores SIGTERM, says up, and lives
 
 
@@ -52,6 +55,27 @@ def need_root() -> None:
     """For a test that makes namespaces, or acts as another user."""
     if os.geteuid() != 0:
         missing("needs root")
+    need_namespaces()
+
+
+def need_namespaces() -> None:
+    """For a test that makes a PID namespace."""
+    if why := why_no_namespaces():
+        missing(why)
+
+
+def makes_namespace(words: Iterable[str | bytes | os.PathLike[str]]) -> bool:
+    """Whether these words, which a test runs or types, ask unshare(1) or pyinit for a namespace."""
+    text = " ".join(map(os.fsdecode, words))
+    return re.search(r"(^|/| )unshare |--pid-namespace|\bpyinit -n\b", text) is not None
+
+
+@functools.cache
+def why_no_namespaces() -> str:
+    """Say why this user cannot make a PID namespace here, and what helps; "" if it works."""
+    tried = subprocess.run([*UNSHARE, *AS_USER, "true"], capture_output=True, text=True, check=False)
+    what_helps = "in a container it takes `docker run --privileged`"
+    return f"needs PID namespaces: {tried.stderr.strip()}: {what_helps}" if tried.returncode else ""
 
 
 def need(*programs: str) -> None:
@@ -334,6 +358,8 @@ def started(
     if mode == "pid1":
         need_root()
         command = [*UNSHARE, *command]
+    elif mode == "launcher" or makes_namespace(command):
+        need_namespaces()
     popen = {"stdout": subprocess.PIPE, "stdin": subprocess.DEVNULL, "start_new_session": True, "bufsize": 0, **popen}
     process = subprocess.Popen(command, env={**(os.environ if env is None else env), name: value}, **popen)
     if phases:

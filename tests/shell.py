@@ -21,8 +21,10 @@ from tests.harness import (
     Family,
     children_of,
     is_pid_one,
+    makes_namespace,
     name_of,
     need,
+    need_namespaces,
     settled,
     state_of,
     wait_until,
@@ -59,6 +61,8 @@ class Terminal(Family):
 
     def enter(self, line: str) -> None:
         """Type a line."""
+        if makes_namespace([line]):
+            need_namespaces()
         self.type(line + ENTER)
 
     def see(self, *pattern: str) -> str:
@@ -210,6 +214,8 @@ def spawned(kind: type[Kind], words: tuple[str | os.PathLike[str], ...], env: di
     environment = {name: value for name, value in os.environ.items() if name not in unwanted}
     environment |= {"PATH": search, "PS1": PROMPT, "TERM": "dumb", "LC_ALL": "C", **(env or {}), name: value}
     program, *rest = [os.fspath(word) for word in words]
+    if makes_namespace(words):
+        need_namespaces()
     spawn: pexpect.spawn[str] = pexpect.spawn(
         shutil.which(program, path=search) or program,
         rest,

@@ -6,10 +6,12 @@ Without pyinit the namespace is made by unshare(1), with it by `pyinit --pid-nam
 import os
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 
 from tests.harness import (
+    AS_USER,
     DEADLINE,
     PYINIT,
     UNSHARE,
@@ -20,11 +22,11 @@ from tests.harness import (
     state_of,
     status_of,
     wait_until,
+    why_no_namespaces,
 )
 
 ORPHANS = 20
 PATIENCE = 2.0  # seconds; docker stop waits ten, then sends SIGKILL
-AS_USER = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
 WITHOUT = [*UNSHARE, *AS_USER]
 WITH = [str(PYINIT), "--pid-namespace", "--"]
 # Each outer sh ends at once: the inner one, which reads until the demo closes the pipe, is an orphan from then on.
@@ -32,6 +34,8 @@ LEAVE_ORPHANS = f"exec 3<&0; for i in $(seq {ORPHANS}); do sh -c '(read line <&3
 
 
 def main() -> None:
+    if why := why_no_namespaces():
+        sys.exit(f"demo: {why}")
     print(f"What a command does as PID 1 of a container:{'':13}alone{'':17}behind pyinit\n")
     row(f"zombies left by {ORPHANS} orphans", zombies(WITHOUT), zombies(WITH))
     row('SIGTERM to /bin/sh -c "sleep 1000; true"', stop(WITHOUT), stop(WITH))

@@ -4,8 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.harness import need_root
+from tests.harness import need_namespaces, need_root
 from tests.pid_namespace import LAUNCHER, NOBODY, somebody
+
+
+@pytest.fixture(autouse=True)
+def a_machine_with_pid_namespaces() -> None:
+    """Skip each test of this level on a machine without."""
+    need_namespaces()
 
 
 @pytest.fixture(params=["self", "nobody"])

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.harness import PYINIT, Mode, need
+from tests.harness import PYINIT, Mode, need, need_namespaces
 from tests.shell import CONTAINER, SHELLS, Shell, shell
 
 
@@ -25,6 +25,8 @@ def pyinit() -> str:
 @pytest.fixture(params=["pyinit", "pyinit -n"])
 def either(request: pytest.FixtureRequest) -> str:
     """What stands in front of a job, without a PID namespace of its own and with one."""
+    if request.param == "pyinit -n":
+        need_namespaces()
     return str(request.param)
 
 
