@@ -158,7 +158,8 @@ def following(advice: str, situation: Situation) -> Situation:
 def hangs(found: list[Finding]) -> bool:
     """Whether the stop is said not to end, or may be."""
     return any(
-        finding.kind == "trap" or (finding.is_problem and finding.kind in ("shell", "deaf-init", "deaf", "no-stop"))
+        finding.kind in ("trap", "blocked")
+        or (finding.is_problem and finding.kind in ("shell", "deaf-init", "deaf", "no-stop"))
         for finding in found
     )
 
