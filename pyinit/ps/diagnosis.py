@@ -233,10 +233,15 @@ def _acting(init: Init, reached: frozenset[int], group: Mapping[int, Member], *,
     if strays:
         text = f"{init.name} does not signal {who(strays)}: SIGKILL ends what PID {main.pid}, {main.name}, leaves"
         found.append(Finding("trap", text, "", pids(*strays), False))
-    if init.name in inits.SU:
-        text = f"{init.name} sends SIGKILL to PID {main.pid}, {main.name}, 2 s after {name}"
-        found.append(Finding("killed", text, "", pids(main), False))
-    return found
+    return found + _killed_by_su(init, signal_name(init.sent))
+
+
+def _killed_by_su(init: Init, name: str) -> list[Finding]:
+    """Return a note if the relay is su(1), which sends its child SIGKILL soon after the signal `name`."""
+    if init.name not in inits.SU or init.main is None:
+        return []
+    text = f"{init.name} sends SIGKILL to PID {init.main.pid}, {init.main.name}, 2 s after {name}"
+    return [Finding("killed", text, "", pids(init.main), False)]
 
 
 def _heedless(init: Init, reached: frozenset[int], group: Mapping[int, Member], signum: int) -> list[Finding]:
@@ -247,9 +252,8 @@ def _heedless(init: Init, reached: frozenset[int], group: Mapping[int, Member], 
         return []
     if main.effect(sent) == BLOCKED and main.process.catches(sent):
         return [_holds_off(main, sent)]
-    if init.name in inits.SU:
-        text = f"{init.name} sends SIGKILL to PID {main.pid}, {main.name}, 2 s after {signal_name(signum)}"
-        return [Finding("killed", text, "", pids(main), False)]
+    if by_su := _killed_by_su(init, signal_name(signum)):
+        return by_su
     what = f"PID {main.pid}, {main.name}, {HEEDLESS[main.effect(sent)]} {signal_name(sent)}"
     if init.passes_over:
         heirs = forecast(init, group, signum).heirs

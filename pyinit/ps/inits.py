@@ -103,13 +103,11 @@ def init(member: Member, group: Mapping[int, Member], signum: int) -> Init | Non
 def _main_of_peer(init: Member, group: Mapping[int, Member]) -> Member | None:
     """Return the child that tini, dumb-init or catatonit was started with.
 
-    It leads a process group, except behind `dumb-init -c`, where it may have the words of the command. An older child
-    was started by the shell that has become the init.
+    It leads a process group. Behind `dumb-init -c` it does not, but it may have the words of the command. If there is
+    an older child, the shell that has become the init has started that.
     """
     living = [child for child in children(init, group) if not child.is_zombie]
-    command = init.words[1:]
-    with suppress(UsageError):
-        list(take(command, PEERS.get(init.name, TINI)))
+    _, command = _parsed(init)
     return (
         _oldest(child for child in living if child.process.group == child.pid)
         or _oldest(child for child in living if child.words == command)
@@ -147,14 +145,17 @@ def _values(init: Member, name: str) -> list[str]:
 
     If the option takes no value, return "" for each time that it is there.
     """
-    found = []
-    try:
-        for _, option, value in take(init.words[1:], PEERS.get(init.name, TINI)):
-            if option.name == name:
-                found.append(value)
-    except UsageError:  # another program of that name
-        pass
-    return found
+    given, _ = _parsed(init)
+    return [value for option, value in given if option.name == name]
+
+
+def _parsed(init: Member) -> tuple[list[tuple[Option, str]], list[str]]:
+    """Return the options of tini, dumb-init or catatonit with their values, and the words of its command."""
+    given, rest = [], init.words[1:]
+    with suppress(UsageError):  # another program of that name
+        for _, option, value in take(rest, PEERS.get(init.name, TINI)):
+            given.append((option, value))
+    return given, rest
 
 
 def _pyinit(init: Member, group: Mapping[int, Member], signum: int) -> Init:
