@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tests.cache import bootstrap
+from tools.cache import bootstrap
 
 SHARED = "/run"  # where the guest has the directory that it shares with this machine
 KERNEL = ("linux-image-arm64", "busybox-static")

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from tests.cache import CERTIFICATES, bootstrap, cached, key
+from tools.cache import CERTIFICATES, bootstrap, cached, key
 
 from . import arm64
 

@@ -9,8 +9,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.cache import bootstrap, cached, key
 from tests.engines.engine import Docker
+from tools.cache import bootstrap, cached, key
 
 REPOSITORY = Path(__file__).parents[2]
 DOCKERFILE = REPOSITORY / "Dockerfile.example"

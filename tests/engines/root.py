@@ -9,8 +9,8 @@ import subprocess
 import tempfile
 from typing import Self
 
-from tests.cache import bootstrap, cached, key
 from tests.engines.base import REPOSITORY
+from tools.cache import bootstrap, cached, key
 
 SUITE = "testing"
 DOCKER = ("docker.io", "docker-cli", "docker-buildx", "docker-compose", "iproute2")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cache import cached, key
 from tests.engines.base import BUILD_STAGE, DOCKERFILE, SUITE, TOOLS, build, import_debian
 from tests.engines.engine import BY_ITSELF, Container, Docker, until
 from tests.harness import need, need_root
+from tools.cache import cached, key
 
 BASE = "pyinit-smoke-base"
 PACKAGES = ("ca-certificates", "python3", "python3-dev", "python3-pip")
