@@ -7,7 +7,7 @@
    The adviser   is Python, a child of the waiter. It decides which processes a stop reaches, in which order, and until
                  when. If the adviser fails, the waiter ends the leftover processes itself, in finish().
 
-   This program knows no policy: struct orders says what to do with each signal. */
+   struct orders says what to do with each signal. */
 #include "shared.h"
 #include "syscalls.h"
 
@@ -15,13 +15,15 @@
 #define WAITER 0
 #endif
 
+enum { MOST_PIDS = 1 << 22 }; /* PID_MAX_LIMIT of the kernel */
 enum { SOON = 50, LATE = 200, AGAIN = 1000, CANNOT_DIE = 2000, OVERDUE = 3000, PATIENCE = 10000 }; /* milliseconds */
 
 /* Python's orders for the waiter. native/__init__.py writes them, with the same types in the same order. */
 static struct orders {
     int child;                   /* the command's process, which leads the process group of the same number; 0: none */
-    int pid_one;                 /* PID 1 of the command's PID namespace, with -n; it gets the signals, and ends last;
-                                    1: it is this process, and the command is the launcher's child; 0: without -n */
+    int pid_one;                 /* 0: without -n. 1: this process is PID 1 of the namespace, and the command is the
+                                    launcher's child. Otherwise this is the launcher, and that is the PID of PID 1,
+                                    which gets the signals, and ends last */
     int flags;                   /* PAUSES: there is no command; wait until a stop signal comes.
                                     BOUNDED: a stop signal sets a deadline (-k), at which the adviser kills everything.
                                     LEADS: this process leads a terminal's session, as with docker run -t; the command
@@ -180,17 +182,14 @@ static int is_leftover(int pid)
     return pid != adviser;
 }
 
-static int sending, known[256], count_known; /* the signal, and the children that have got the stop signal */
+static int sending;                            /* the signal */
+static unsigned char has_got[MOST_PIDS / 8];      /* a bit for each PID: a child that has got the stop signal */
 
 static int send_to_child(int pid)
 {
-    int is_new = 1;
+    int is_new = !(has_got[pid / 8] >> pid % 8 & 1);
 
-    for (int i = 0; i < count_known; i++)
-        is_new &= known[i] != pid;
-    is_new &= count_known < (int)(sizeof known / sizeof *known);
-    if (is_new)
-        known[count_known++] = pid;
+    has_got[pid / 8] |= 1 << pid % 8;
     if (is_new || sending == SIGKILL)
         kill(pid, sending);
     if (is_new)
@@ -223,15 +222,17 @@ static long deadline(void)
     return kill_at && (!drain_at || kill_at < drain_at) ? kill_at : drain_at;
 }
 
-/* End the leftover processes as a last resort, if there is no adviser. Send them the stop signal, wait for the grace,
-   send SIGKILL. Then exit. */
+/* End the leftover processes as a last resort, because there is no adviser, or it is late. Send them the stop signal,
+   wait for the grace, send SIGKILL. After a deadline everything, the command too, gets SIGKILL at once. Then exit. */
 static void finish(void)
 {
     int signum = orders.signals[stop] & SIGNAL, is_first = 1;
     long over = deadline() ? deadline() : now() + orders.grace * 100L;
 
     if (!WIFEXITED(advice) || WEXITSTATUS(advice) != HAS_SAID_WHY)
-        say("the adviser has failed: the leftover processes get the stop signal now, and SIGKILL after the grace");
+        say(now() >= over ? "the adviser has failed: everything gets SIGKILL now"
+                          : "the adviser has failed: "
+                            "the leftover processes get the stop signal now, and SIGKILL after the grace");
     if (!signum || signum == SIGINT) /* a shell's background jobs ignore SIGINT */
         signum = SIGTERM;
     close(0); /* perhaps the adviser failed because there was no free descriptor */

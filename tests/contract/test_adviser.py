@@ -35,6 +35,8 @@ from tests.programs import saver
 HEEDS = "setsid sh -c \"trap 'sleep 0.2; echo saved; exit' TERM; echo up; while :; do sleep 0.02; done\" &"
 LEAVES = f"{HEEDS} (trap '' TERM; echo up; exec sleep 1000) & read -r _; exit 9"
 
+TOO_LITTLE_FOR_PYTHON = (3_000_000, 3_000_000)  # bytes
+
 pytestmark = pytest.mark.c_program
 
 
@@ -99,6 +101,18 @@ def test_whatever_is_gone_the_leftovers_get_the_signal_and_their_time(
         assert len([line for line in said(run) if "the adviser has failed" in line]) == (damage != "drain")
 
 
+def test_however_many_are_left_all_of_them_get_the_signal() -> None:
+    """As a subreaper: it has to know who has got it already."""
+    many = "for _ in $(seq 300); do sleep 1000 & done; echo up; read -r _; exit 9"
+    with started("-t", "1000", "sh", "-c", many, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
+        run.up()
+        wait_until(lambda: waits_for_ever(run.pid), "the C program")
+        resource.prlimit(run.pid, resource.RLIMIT_AS, TOO_LITTLE_FOR_PYTHON)
+        run.close_stdin()
+        assert run.wait() == 9
+        assert run.alive() == []
+
+
 def test_while_the_package_is_gone_kill_after_leaves_time_for_the_stop_signal(mode: Mode, tmp_path: Path) -> None:
     home, init = home_of(tmp_path)
     with started("-k", "3", "sh", "-c", LEAVES, init=init, mode=mode, stdin=subprocess.PIPE, stderr=-3) as run:
@@ -115,7 +129,7 @@ def test_while_the_package_is_gone_kill_after_leaves_time_for_the_stop_signal(mo
     "limit",
     [
         (resource.RLIMIT_NOFILE, 3),
-        (resource.RLIMIT_AS, 3_000_000),
+        (resource.RLIMIT_AS, TOO_LITTLE_FOR_PYTHON[0]),
         (resource.RLIMIT_DATA, 0),
         (resource.RLIMIT_FSIZE, 0),
     ],
