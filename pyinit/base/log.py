@@ -11,18 +11,17 @@ if TYPE_CHECKING:
 
 ERROR, WARNING, INFO, DEBUG = -1, 0, 1, 2
 
-level = WARNING
+level = WARNING  # messages up to this level are printed
 stderr_open = True
 last_failure = ""
 
 
-def start(verbosity: int) -> None:
-    """Print messages up to the level `verbosity` from now on.
+def start() -> None:
+    """Find out whether stderr is open.
 
     Call it before pyinit opens anything. If stderr is closed, the next file that pyinit opens may get descriptor 2.
     """
-    global level, stderr_open
-    level = verbosity
+    global stderr_open
     try:
         posix.fstat(2)
         stderr_open = True

@@ -22,7 +22,7 @@ def main(inherited_mask: "set[int]") -> "NoReturn":
 
     `inherited_mask` is the signal mask that pyinit was started with.
     """
-    log.start(log.WARNING)
+    log.start()
     log.attempt(set_name)
     words = sys.argv[1:]
     told: Told | None = None
@@ -43,7 +43,7 @@ def main(inherited_mask: "set[int]") -> "NoReturn":
             print_and_exit(options.prints(), inherited.mask)
         if told is not None and told.is_for_command:
             explain(inherited, options)
-        log.start(options.verbosity)
+        log.level = options.verbosity
         if options.pid_namespace:
             try:
                 from .namespace import run

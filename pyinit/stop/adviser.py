@@ -29,6 +29,7 @@ DONE, HAS_SAID_WHY = 0, 124  # exit statuses; HAS_SAID_WHY: the adviser has prin
 
 def run(options: "Options", told: "Told") -> "NoReturn":
     """Advise the parent, the C program, and exit: with DONE, or with HAS_SAID_WHY if the parent has to do it alone."""
+    log.level = options.verbosity
     proc.advise(told.pid)
     try:
         proc.descendants()

@@ -230,6 +230,12 @@ def test_with_tostop_set_messages_neither_stop_nor_block_pyinit(where: str) -> N
         run.leave()
 
 
+def test_without_stderr_it_writes_to_no_terminal() -> None:
+    with terminal("sh", "-c", f"exec {PYINIT} -v true 2>&-") as run:
+        assert run.wait() == 0
+        assert run.spawn.before == ""
+
+
 def test_with_tostop_set_a_session_leaders_messages_are_seen(leader: list[str]) -> None:
     with terminal("sh", "-c", 'stty tostop; exec "$@"', "sh", *leader, "-v", "sh", "-c", "exit 3") as run:
         run.see(r"pyinit: .*exit 3.*\r\n")
