@@ -18,6 +18,8 @@ typedef unsigned long long sigmask; /* signal 1 is bit 0 */
 #define ALL_SIGNALS (~0ULL)
 #define SIGNAL_BIT(signum) (1ULL << ((signum) - 1))
 
+#define CALL(number, a, b, c, d, e) call(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e))
+
 #ifndef FREESTANDING
 
 static long result(long returned)
@@ -62,28 +64,16 @@ static void set_disposition(int signum, void (*handler)(int))
     signal(signum, handler);
 }
 
-#define chdir(path) result(chdir(path))
+static long call(long number, long a, long b, long c, long d, long e)
+{
+    return result(syscall(number, a, b, c, d, e));
+}
+
 #define clock_gettime(clock, time) result(clock_gettime(clock, time))
-#define close(fd) result(close(fd))
-#define dup2(from, to) result(dup2(from, to))
-#define execve(path, argv, envp) result(execve(path, argv, envp))
 #define fork() result(fork())
-#define getdents64(fd, buffer, size) result(syscall(SYS_getdents64, fd, buffer, size))
-#define getpgid(pid) result(getpgid(pid))
-#define getsid(pid) result(getsid(pid))
-#define ioctl(fd, request, argument) result(ioctl(fd, request, argument))
-#define kill(pid, signum) result(kill(pid, signum))
 #define nanosleep(time, left) result(nanosleep(time, left))
-#define open(path, flags) result(open(path, flags))
-#define pipe2(ends, flags) result(pipe2(ends, flags))
 #define poll(fds, count, milliseconds) result(poll(fds, count, milliseconds))
-#define prctl(option, argument) result(prctl(option, argument, 0, 0, 0))
-#define read(fd, buffer, size) result(read(fd, buffer, size))
-#define readlinkat(fd, path, buffer, size) result(readlinkat(fd, path, buffer, size))
-#define setpgid(pid, group) result(setpgid(pid, group))
-#define waitid(type, id, info, options) result(waitid(type, id, info, options))
 #define waitpid(pid, status, options) result(waitpid(pid, status, options))
-#define write(fd, buffer, size) result(write(fd, buffer, size))
 
 #else
 
@@ -112,29 +102,11 @@ static long call(long number, long a, long b, long c, long d, long e)
 #endif
 }
 
-#define CALL(number, a, b, c, d, e) call(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e))
-#define chdir(path) CALL(__NR_chdir, path, 0, 0, 0, 0)
 #define clock_gettime(clock, time) CALL(__NR_clock_gettime, clock, time, 0, 0, 0)
-#define close(fd) CALL(__NR_close, fd, 0, 0, 0, 0)
-#define dup2(from, to) CALL(__NR_dup3, from, to, 0, 0, 0)
-#define execve(path, argv, envp) CALL(__NR_execve, path, argv, envp, 0, 0)
 #define fork() CALL(__NR_clone, SIGCHLD, 0, 0, 0, 0)
-#define getdents64(fd, buffer, size) CALL(__NR_getdents64, fd, buffer, size, 0, 0)
-#define getpgid(pid) CALL(__NR_getpgid, pid, 0, 0, 0, 0)
 #define getpid() CALL(__NR_getpid, 0, 0, 0, 0, 0)
-#define getsid(pid) CALL(__NR_getsid, pid, 0, 0, 0, 0)
-#define ioctl(fd, request, argument) CALL(__NR_ioctl, fd, request, argument, 0, 0)
-#define kill(pid, signum) CALL(__NR_kill, pid, signum, 0, 0, 0)
 #define nanosleep(time, left) CALL(__NR_nanosleep, time, left, 0, 0, 0)
-#define open(path, flags) CALL(__NR_openat, AT_FDCWD, path, flags, 0, 0)
-#define pipe2(ends, flags) CALL(__NR_pipe2, ends, flags, 0, 0, 0)
-#define prctl(option, argument) CALL(__NR_prctl, option, argument, 0, 0, 0)
-#define read(fd, buffer, size) CALL(__NR_read, fd, buffer, size, 0, 0)
-#define readlinkat(fd, path, buffer, size) CALL(__NR_readlinkat, fd, path, buffer, size, 0)
-#define setpgid(pid, group) CALL(__NR_setpgid, pid, group, 0, 0, 0)
-#define waitid(type, id, info, options) CALL(__NR_waitid, type, id, info, options, 0)
 #define waitpid(pid, status, options) CALL(__NR_wait4, pid, status, options, 0, 0)
-#define write(fd, buffer, size) CALL(__NR_write, fd, buffer, size, 0, 0)
 
 /* The struct that rt_sigaction(2) takes. The C library's struct sigaction has another layout. */
 struct kernel_sigaction {
@@ -196,6 +168,24 @@ __asm__(".globl _start\n_start: mov x29, 0\n mov x30, 0\n mov x0, sp\n bl begin\
 #endif
 
 #endif
+
+#define chdir(path) CALL(__NR_chdir, path, 0, 0, 0, 0)
+#define close(fd) CALL(__NR_close, fd, 0, 0, 0, 0)
+#define dup2(from, to) CALL(__NR_dup3, from, to, 0, 0, 0)
+#define execve(path, argv, envp) CALL(__NR_execve, path, argv, envp, 0, 0)
+#define getdents64(fd, buffer, size) CALL(__NR_getdents64, fd, buffer, size, 0, 0)
+#define getpgid(pid) CALL(__NR_getpgid, pid, 0, 0, 0, 0)
+#define getsid(pid) CALL(__NR_getsid, pid, 0, 0, 0, 0)
+#define ioctl(fd, request, argument) CALL(__NR_ioctl, fd, request, argument, 0, 0)
+#define kill(pid, signum) CALL(__NR_kill, pid, signum, 0, 0, 0)
+#define open(path, flags) CALL(__NR_openat, AT_FDCWD, path, flags, 0, 0)
+#define pipe2(ends, flags) CALL(__NR_pipe2, ends, flags, 0, 0, 0)
+#define prctl(option, argument) CALL(__NR_prctl, option, argument, 0, 0, 0)
+#define read(fd, buffer, size) CALL(__NR_read, fd, buffer, size, 0, 0)
+#define readlinkat(fd, path, buffer, size) CALL(__NR_readlinkat, fd, path, buffer, size, 0)
+#define setpgid(pid, group) CALL(__NR_setpgid, pid, group, 0, 0, 0)
+#define waitid(type, id, info, options) CALL(__NR_waitid, type, id, info, options, 0)
+#define write(fd, buffer, size) CALL(__NR_write, fd, buffer, size, 0, 0)
 
 /* ---- Text ---- */
 
