@@ -30,7 +30,7 @@ KEYBOARD_STOPS = frozenset({_signal.SIGINT, _signal.SIGQUIT})  # Ctrl-C and Ctrl
 FROM_TERMINAL = SUSPEND_SIGNALS | KEYBOARD_STOPS | {_signal.SIGHUP, _signal.SIGWINCH}
 
 # The bits of an order. SIGNAL: deliver this one, unless it is 0. STOPS: it is a stop signal. IF_SENT: only if a process
-# has sent it. OR_TERM: deliver SIGTERM if the command ignores it, and if it ignores that too, signal its children.
+# has sent it. OR_TERM: if the command ignores it, deliver SIGTERM; if it ignores that too, signal its children.
 # GROUP: deliver it to the command's process group.
 SIGNAL, STOPS, IF_SENT, OR_TERM, GROUP = 0x7F, 0x80, 0x100, 0x200, 0x400
 

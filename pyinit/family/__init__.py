@@ -1,7 +1,7 @@
 """The processes that get a signal: the main child, its process group, or every descendant.
 
-Under a terminal the group is pyinit's own, and strangers may be in it. pyinit then signals only its descendants in the
-group.
+In a job of a shell the group is pyinit's own, and strangers may be in it. pyinit then signals only its descendants in
+the group.
 """
 
 import _signal
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Targets:
     """The processes below pyinit that `scope` asks for: child, group or all. "" is child, and group for SIGINT.
 
-    `child` is the main child. `share_group` says whether its process group is pyinit's own, as under a terminal.
+    `child` is the main child. `share_group` says whether its process group is pyinit's own, as in a job.
     `child_is_deaf` says whether the main child ignores the last stop signal, and SIGTERM too.
     """
 
@@ -111,19 +111,19 @@ class Targets:
         except proc.NoProcError as error:
             self.warn_of_proc(error)
         posix.kill(self.child.pid, signum)
-        send.send((signum,), group, family)
+        send.send(signum, group, family)
 
-    def signal_descendants(self, *signums: int) -> None:
-        """Send the signals to every descendant."""
+    def signal_descendants(self, signum: int) -> None:
+        """Send `signum` to every descendant."""
         from . import proc, send
 
         try:
-            send.signal_descendants(signums)
+            send.signal_descendants(signum)
         except proc.NoProcError as error:
-            self.signal_without_proc(signums, error)
+            self.signal_without_proc(signum, error)
 
-    def kill_descendants(self) -> bool:
-        """Send one round of SIGKILL to every descendant, and return whether they could be found.
+    def kill_descendants(self) -> None:
+        """Send one round of SIGKILL to every descendant.
 
         Only processes that are forked meanwhile survive the round.
         """
@@ -131,21 +131,16 @@ class Targets:
 
         try:
             send.kill_descendants()
-            return True
         except proc.NoProcError as error:
-            return self.signal_without_proc((_signal.SIGKILL,), error)
+            self.signal_without_proc(_signal.SIGKILL, error)
 
-    def signal_without_proc(self, signums: tuple[int, ...], error: Exception) -> bool:
-        """Send the signals to the processes that are known without /proc, and return whether there was one.
-
-        These are the main child and, except under a terminal, its process group.
-        """
+    def signal_without_proc(self, signum: int, error: Exception) -> None:
+        """Send `signum` to those that are known without /proc: the main child and, except in a job, its group."""
         self.warn_of_proc(error)
         if self.child.pid:
-            for signum in signums:
-                self.signal_group(signum)
-            return True
-        return all(self.child.signal_orphaned_group(signum) for signum in signums)
+            self.signal_group(signum)
+        else:
+            self.child.signal_orphaned_group(signum)
 
     def warn_of_proc(self, error: Exception) -> None:
         """Warn that /proc cannot be read, once."""

@@ -76,7 +76,7 @@ class Process:
 
     def __init__(self, pid: int, fields: list[bytes]) -> None:
         self.pid = pid
-        self.state, self.parent = _state_and_parent_in(pid, fields)
+        self.state, self.parent = _state_and_parent(pid, fields)
         self.group = self.session = self.flags = self.threads = self.started = 0
         self.blocked = self.ignored = self.caught = 0
         if len(fields) > 31:
@@ -121,9 +121,9 @@ class Process:
 def left(deadline: float | None = None) -> dict[int, Process]:
     """Return the leftover processes by PID, without zombies, and without the calling process.
 
-    These are the descendants. As PID 1 they are all of the namespace, except those that came in from outside, such as
-    by `docker exec`, and those below them. Such a process has no parent inside, so its parent is 0. Raises NoProcError
-    as descendants() does. LateError if the `deadline`, a time of monotonic(3) in seconds, passes meanwhile.
+    These are the descendants. If init() is PID 1, they are all processes of the namespace, except those that came from
+    outside, such as by `docker exec`, and those below them. The parent of such a process is 0. Raises NoProcError as
+    descendants() does. LateError if the `deadline`, a time of monotonic(3) in seconds, passes meanwhile.
     """
     check(deadline)
     is_pid_1 = init() == 1
@@ -181,7 +181,7 @@ def descendants() -> list[int]:
     if _read(f"/proc/{ancestor}/task/{ancestor}/children") is None:
         found = _walk_parents(ancestor)
     else:
-        _check_proc(posix.getpid())
+        _check_proc()
         found = _walk_children(ancestor)
     return found if _init == 0 else [pid for pid in found if pid != posix.getpid()]
 
@@ -205,17 +205,17 @@ def with_inner_pid(pid: int) -> int:
 
 def _all_pids() -> list[int]:
     """Return the PIDs of all processes. Raises NoProcError if /proc cannot tell."""
-    _check_proc(posix.getpid())
+    _check_proc()
     try:
         return [int(name) for name in posix.listdir("/proc") if name.isdigit()]
     except OSError as error:
         raise NoProcError(error.strerror) from None
 
 
-def _check_proc(own: int) -> None:
-    """Raise NoProcError if /proc is not that of this process, whose PID is `own`."""
+def _check_proc() -> None:
+    """Raise NoProcError if /proc is not that of this process."""
     try:
-        if posix.readlink("/proc/self") != str(own):
+        if posix.readlink("/proc/self") != str(posix.getpid()):
             raise NoProcError("it shows another PID namespace")
     except OSError as error:
         raise NoProcError(error.strerror) from None
@@ -355,23 +355,19 @@ def name(pid: int) -> str:
 
 def state(pid: int) -> str:
     """Return the state of `pid` as one letter, such as D or Z; X if it has gone."""
-    return _state_and_parent(pid)[0]
+    return _state_and_parent(pid, _stat_fields(pid, 2))[0]
 
 
 def parent(pid: int) -> int:
     """Return the PID of the parent of `pid`; 0 if it has gone."""
-    return _state_and_parent(pid)[1]
+    return _state_and_parent(pid, _stat_fields(pid, 2))[1]
 
 
-def _state_and_parent(pid: int) -> tuple[str, int]:
+def _state_and_parent(pid: int, fields: list[bytes]) -> tuple[str, int]:
     """Return fields 3 and 4 of /proc/PID/stat, the state and the parent; X and 0 if `pid` has gone.
 
     If hidepid= hides `pid`, the state is `?`, and init() counts as the parent. See proc(5).
     """
-    return _state_and_parent_in(pid, _stat_fields(pid, 2))
-
-
-def _state_and_parent_in(pid: int, fields: list[bytes]) -> tuple[str, int]:
     if not fields:
         return ("?", init()) if _is_child(pid) else ("X", 0)
     return fields[0].decode(), int(fields[1])
@@ -386,9 +382,9 @@ def _stat_fields(pid: int, count: int) -> list[bytes]:
 
 
 def _is_child(pid: int) -> bool:
-    """Return whether `pid` has not been reaped.
+    """Return whether `pid` is a child of this process that has not been reaped; in an adviser, whether it is there.
 
-    waitid(2) shows that to the parent. An adviser is not the parent, so it uses kill(2).
+    An adviser is not the parent, so it uses kill(2) instead of waitid(2).
     """
     if _init:
         try:

@@ -18,8 +18,9 @@ class Reaper:
     """Reaps pyinit's children.
 
     The reaper calls `changed` with each wait status of the main child. That is its end and, if the reaper `watches`
-    them, as under a terminal, its stops and continuations. `warns` is --warn-on-reap. The reaper then calls
-    `orphan_stopped` with the PID of any other child that has stopped, and the signal that has stopped it.
+    them, as under a terminal, its stops and continuations. If it watches, it also calls `orphan_stopped` when another
+    child has stopped, with its PID and the signal. It calls `tell` with the PID and the wait status of an orphan that
+    it has reaped, if it `tells`. `warns` is --warn-on-reap.
 
     `reaped` counts the orphans so far. `childless` says whether pyinit had no child left at the last reap().
     """
@@ -32,15 +33,9 @@ class Reaper:
         self.tells = warns or log.level >= log.DEBUG
         self.names: dict[int, str] = {}  # with -v: of the processes that were left when the drain began, by PID
         self.orphan_stopped: Callable[[int, int], None] = lambda _pid, _signum: None
+        self.tell = self.tell_of_orphan
         self.reaped = 0
         self.childless = False
-
-    def nobody_is_left(self) -> None:
-        """Reap, because /proc shows no leftover process.
-
-        A zombie does not count as one.
-        """
-        self.reap()
 
     def reap(self) -> None:
         """Reap every child that has ended, because one SIGCHLD may stand for many deaths.
@@ -60,9 +55,11 @@ class Reaper:
                 elif not posix.WIFCONTINUED(wait_status):
                     self.reaped += 1
                     if tells:
-                        self.tell_of_orphan(pid, wait_status)
+                        self.tell(pid, wait_status)
         except ChildProcessError:
             self.childless = True
+
+    nobody_is_left = reap  # /proc shows no leftover process; a zombie does not count as one
 
     def tell_of_orphan(self, pid: int, wait_status: int) -> None:
         """Log that an orphan was reaped, with -w, -vv or, in a drain, -v."""

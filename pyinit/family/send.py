@@ -10,24 +10,23 @@ from . import proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
 MOST_WALKS = 100  # for the case that the process that forks runs as another user and cannot be stopped
 
 
-def signal_descendants(signums: "Iterable[int]") -> None:
-    """Send the signals to every descendant; as PID 1, at once to every process of the namespace. See kill(2).
+def signal_descendants(signum: int) -> None:
+    """Send `signum` to every descendant; as PID 1, at once to every process of the namespace. See kill(2).
 
     Raises NoProcError as proc.descendants() does, except as PID 1.
     """
     if proc.init() != 1:
-        send(signums, proc.descendants())
+        send(signum, proc.descendants())
         return
-    for signum in signums:
-        try:
-            posix.kill(-1, signum)
-        except ProcessLookupError:
-            pass  # the last one has just ended
+    try:
+        posix.kill(-1, signum)
+    except ProcessLookupError:
+        pass  # the last one has just ended
 
 
 def kill_descendants() -> None:
@@ -38,25 +37,25 @@ def kill_descendants() -> None:
     walk. Raises NoProcError as signal_descendants() does.
     """
     if proc.init() == 1:
-        signal_descendants((_signal.SIGKILL,))
+        signal_descendants(_signal.SIGKILL)
         return
     stopped: set[int] = set()
     for _ in range(MOST_WALKS):
         fresh = [pid for pid in proc.descendants() if pid not in stopped]
         if not fresh:
             break
-        send([_signal.SIGSTOP], fresh, stopped)
+        send(_signal.SIGSTOP, fresh, stopped)
         stopped.update(fresh)
-    send([_signal.SIGKILL], stopped, stopped)
+    send(_signal.SIGKILL, stopped, stopped)
 
 
-def send(signums: "Iterable[int]", pids: "Collection[int]", family: "Collection[int]" = ()) -> None:
-    """Send the signals to each of `pids` whose parent is still pyinit, one of `pids` or one of `family`.
+def send(signum: int, pids: "Collection[int]", family: "Collection[int]" = ()) -> None:
+    """Send `signum` to each of `pids` whose parent is still pyinit, one of `pids` or one of `family`.
 
-    As PID 1, pyinit sends them to each of `pids`, because a namespace has no strangers in it. Otherwise only pyinit's
-    own children keep their PIDs, until pyinit reaps them. The kernel may have given any other PID to a stranger since
-    the walk. So pyinit pins that process by a pidfd, and looks at its parent again before it sends a signal. See
-    pidfd_send_signal(2).
+    As PID 1, pyinit sends it to each of `pids`, because a namespace has no strangers in it, except for what came by
+    `docker exec`. Otherwise only pyinit's own children keep their PIDs, until pyinit reaps them. The kernel may have
+    given any other PID to a stranger since the walk. So pyinit pins that process by a pidfd, and looks at its parent
+    again before it sends a signal. See pidfd_send_signal(2).
     """
     own, init = posix.getpid(), proc.init()
     parents = {init, *pids, *family}
@@ -64,32 +63,28 @@ def send(signums: "Iterable[int]", pids: "Collection[int]", family: "Collection[
         parent = own if init == 1 else proc.parent(pid)
         try:
             if parent == own:
-                for signum in signums:
-                    posix.kill(pid, signum)
+                posix.kill(pid, signum)
             elif parent in parents:
-                _send_pinned(signums, pid, parents)
+                _send_pinned(signum, pid, parents)
         except OSError:
             pass  # ESRCH: it has just ended; EPERM: it runs as another user
 
 
-def _send_pinned(signums: "Iterable[int]", pid: int, parents: "Collection[int]") -> None:
-    """Send the signals to `pid`, if its parent is one of `parents`."""
+def _send_pinned(signum: int, pid: int, parents: "Collection[int]") -> None:
+    """Send `signum` to `pid`, if its parent is one of `parents`."""
     try:
         pidfd = posix.pidfd_open(pid)
     except ProcessLookupError:
         return
     except (AttributeError, OSError):  # a CPython built without it, Linux before 5.3, a filter: a short race remains
-        for signum in signums:
-            posix.kill(pid, signum)
+        posix.kill(pid, signum)
         return
     try:
         if proc.parent(pid) in parents:
-            for signum in signums:
-                try:
-                    _signal.pidfd_send_signal(pidfd, signum)
-                except ProcessLookupError:
-                    return
-                except (AttributeError, OSError):
-                    posix.kill(pid, signum)
+            _signal.pidfd_send_signal(pidfd, signum)
+    except ProcessLookupError:
+        pass
+    except (AttributeError, OSError):
+        posix.kill(pid, signum)
     finally:
         posix.close(pidfd)

@@ -1,7 +1,7 @@
 """The C program, pyinit.c: the orders that Python gives it, and the word that it and launch() give Python.
 
-If there is an option, or if pyinit is a job of a shell, Python starts the command. Then Python becomes the C program by
-execve(2), as the waiter, and never runs again. Children, blocked and pending signals, the subreaper bit and the
+If there is an option, or if pyinit is a job of a shell, Python starts the command. If serves() says so, Python then
+becomes the C program by execve(2), as the waiter. Children, blocked and pending signals, the subreaper bit and the
 parent-death signal stay as they are. The waiter reads its orders from a pipe. The C program passes one word on Python's
 command line, Told. That Python is an adviser, or it has to do the C program's work.
 """
@@ -80,10 +80,8 @@ class Told:
 def told(words: list[str]) -> Told | None:
     """Remove the C program's word from the front of `words`, and return it, or None if there is none.
 
-    Only the C program knows this process's PID in advance. So a word with another PID is somebody else's, and stays.
+    Whoever made this process, or was it before, knows its PID. A word with another PID is somebody else's, and stays.
     """
-    if not words or not words[0].startswith(WORD):
-        return None
     try:
         found = Told(words[0])
     except ValueError:
@@ -97,7 +95,7 @@ def told(words: list[str]) -> Told | None:
 def serves(options: "Options") -> bool:
     """Return whether the C program can wait with these options.
 
-    The C program forwards signals only to the command and to its process group. Of the messages it prints only errors.
+    The C program forwards signals to the command alone, and SIGINT to its process group. It prints only errors.
     """
     return (
         options.scope in ("", "child") and not options.wait_all and not options.warn_on_reap and options.verbosity <= 0

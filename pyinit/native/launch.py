@@ -82,7 +82,7 @@ def launch(given: "Mapping[str, object]", *, subreaper: bool) -> bool:
 def refuse_wrong_types(given: "Mapping[str, object]") -> None:
     """Raise TypeError if an argument of launch() cannot have its value.
 
-    An argument that becomes one word is left to run.options, which says what is wrong with the word.
+    run.options checks later the arguments that become one word.
     """
     for name, value in given.items():
         if value is not None and name in TAKES:

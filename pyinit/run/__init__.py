@@ -42,8 +42,12 @@ def main(inherited_mask: "set[int]") -> "NoReturn":
 
             print_and_exit(options.prints(), inherited.mask)
         if told is not None and told.is_for_command:
-            explain(inherited, options)
+            exec_command(inherited, options.command)  # the C program could not; if this cannot either, it says why
         log.level = options.verbosity
+        if options.parent_death_signal:
+            from ..base.syscalls import set_parent_death_signal
+
+            set_parent_death_signal(options.parent_death_signal)
         if options.pid_namespace:
             try:
                 from .namespace import run
@@ -69,11 +73,6 @@ def set_name() -> None:
         return
     posix.write(comm, b"pyinit")
     close(comm)
-
-
-def explain(inherited: Inherited, options: Options) -> "NoReturn":
-    """Execute the command, which the C program could not do; CommandError with the reason if this cannot either."""
-    exec_command(inherited, options.command)
 
 
 def parse(words: list[str], environ: dict[bytes, bytes]) -> Options:

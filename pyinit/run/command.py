@@ -56,7 +56,7 @@ class MainChild:
 
 
 class Inherited:
-    """The state that pyinit was started with, and that its child must find again.
+    """How pyinit was started. Its child must find the signal mask, the ignored signals and the terminal again.
 
     `leads` says whether pyinit leads the session of a terminal, as with `docker run -t`; see tty.leader.
     """
@@ -293,12 +293,6 @@ def _child(run: "Callable[[int], NoReturn]", report_fd: int) -> "NoReturn":
         posix._exit(status)
 
 
-def close_status_fd(fd: int) -> None:
-    """Close --json-status-fd in the child, so that only pyinit writes to it, unless it is 0, 1, 2 or -1."""
-    if fd > 2:
-        close(fd)
-
-
 def exec_command(inherited: Inherited, words: list[str], wait: "Callable[[], None]" = lambda: None) -> "NoReturn":
     """Turn this child into the command, after a call of `wait`; CommandError if that fails."""
     _restore_environment(inherited.pid)
@@ -422,7 +416,10 @@ def _not_runnable(path: str, error: OSError) -> CommandError:
     reason = error.strerror
     try:
         if isinstance(error, PermissionError):
-            reason = "it is a directory" if _is_directory(path) else "permission denied (is it executable?)"
+            from _stat import S_ISDIR
+
+            is_directory = S_ISDIR(posix.stat(path).st_mode)
+            reason = "it is a directory" if is_directory else "permission denied (is it executable?)"
     except OSError:
         pass  # a directory above it is closed to this user: permission denied, as the kernel said
     return CommandError(NOT_RUNNABLE, f"{path}: {reason} (exit {NOT_RUNNABLE})")
@@ -437,12 +434,6 @@ def _is_hidden(path: str) -> bool:
     except OSError:
         pass
     return False
-
-
-def _is_directory(path: str) -> bool:
-    from _stat import S_ISDIR
-
-    return S_ISDIR(posix.stat(path).st_mode)
 
 
 def _missing_interpreter(path: str) -> CommandError | None:

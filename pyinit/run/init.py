@@ -10,16 +10,7 @@ from time import monotonic, sleep
 
 from ..base import GRACE, IF_SENT, OR_TERM, SIGNAL, STOPS, SUSPEND_SIGNALS, log, orders
 from ..base.wait import RETRY_AFTER, wait_for_signal
-from .command import (
-    Inherited,
-    MainChild,
-    close_inherited,
-    close_status_fd,
-    exec_command,
-    restore_locale,
-    start,
-    start_group,
-)
+from .command import Inherited, MainChild, close, close_inherited, exec_command, restore_locale, start, start_group
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,10 +35,6 @@ def run(options: "Options", inherited: Inherited, launched: "Told | None" = None
         from ..base.syscalls import adopt_orphans
 
         adopt_orphans()
-    if options.parent_death_signal:
-        from ..base.syscalls import set_parent_death_signal
-
-        set_parent_death_signal(options.parent_death_signal)
     Init(options, inherited).run(launched)
 
 
@@ -97,7 +84,8 @@ class Init:
 
     def be_command(self, _: int, wait: "Callable[[], None]") -> "NoReturn":
         """Execute the command, in the child, after a call of `wait`; CommandError."""
-        close_status_fd(self.status_fd)
+        if self.status_fd > 2:  # only pyinit writes to it
+            close(self.status_fd)
         self.enter()
         exec_command(self.inherited, self.options.command, wait)
 
@@ -169,7 +157,7 @@ class Init:
         else:
             from ..tty import Job
 
-            self.job = Job(self.inherited.terminal, self.child, self.continue_child)
+            self.job = Job(self.inherited.terminal, self.child)
             for siginfo in self.early:  # if the main child has ended, the loop does not act on these
                 self.job.note_key(siginfo)
             if self.child.pid:
@@ -262,13 +250,6 @@ class Init:
         """Note that the stop signal `came` has come in, which is `signum` for the command. The caller forwards it."""
         self.targets.stop_comes(signum)
         self.stop.ask(signum, monotonic(), came)
-
-    def continue_child(self) -> None:
-        """Continue the main child, which has not got SIGCONT."""
-        try:
-            posix.kill(self.child.pid, SIGCONT)
-        except OSError:
-            pass  # it runs as another user now
 
     def child_changed(self, wait_status: int) -> None:
         """Act on a wait status of the main child: its end, a stop or a continuation."""
@@ -369,7 +350,7 @@ class Init:
                 sleep(RETRY_AFTER)
 
     def signal_rest(self, signum: int) -> bool:
-        """Send `signum` to the leftover processes. Return false if pyinit knows none.
+        """Send `signum` to the leftover processes. Return false if pyinit cannot know them.
 
         As PID 1, pyinit sends it to all processes. Otherwise it sends it to its own children. If it cannot list these,
         it sends it to the command's process group.

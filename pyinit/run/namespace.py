@@ -8,8 +8,8 @@ The first child is PID 1 of the namespace. The second is the command.
                   sends SIGCHLD to PID 1 when the command has ended. PID 1 has a session of its own.
 
 Both become the C program if they can. If the launcher dies, the kernel kills PID 1, and with it every process in the
-namespace. Then another process outside adopts the command. PID 1 stays a zombie until that process has reaped the
-command. The module run imports this one only for -n. See pid_namespaces(7), user_namespaces(7).
+namespace. Then another process outside adopts the command. PID 1 stays until that process has reaped the command. The
+module run imports this one only for -n. See pid_namespaces(7), user_namespaces(7).
 """
 
 import _ctypes  # noqa: F401  # base.syscalls calls mount(2) by it
@@ -17,7 +17,7 @@ import _signal
 import errno
 import posix
 
-from ..base import OWN_ERROR, Options, log
+from ..base import OR_TERM, OWN_ERROR, Options, log
 from ..base.syscalls import PR_SET_DUMPABLE, PR_SET_PDEATHSIG, mount, prctl, unshare
 from .command import CommandError, Inherited, close, error_in, fork, pipe, read_report
 from .init import Init
@@ -48,22 +48,16 @@ ROOT_HINT = "/ is no mount point here, as in a chroot: bind-mount it onto itself
 PROC_HINT = "this container masks parts of /proc: allow a new one (docker run --security-opt systempaths=unconfined)"
 
 
-class StepError(CommandError):
-    """An error in a step of the isolation, which the kernel or a container forbids. Then pyinit starts nothing."""
-
-    def __init__(self, step: str, error: OSError, hint: str = "", limits: str = "") -> None:
-        code = errno.errorcode.get(error.errno or 0, "?")
-        hint = hint or HINTS.get(error.errno or 0, "see the kernel's log").format(limits=limits)
-        super().__init__(OWN_ERROR, f"--pid-namespace: {step}: {error.strerror} ({code}): {hint} (exit {OWN_ERROR})")
+def step_error(step: str, error: OSError, hint: str = "", limits: str = "") -> CommandError:
+    """Return the error of a step that the kernel or a container forbids. Then pyinit starts nothing."""
+    code = errno.errorcode.get(error.errno or 0, "?")
+    hint = hint or HINTS.get(error.errno or 0, "see the kernel's log").format(limits=limits)
+    return CommandError(OWN_ERROR, f"--pid-namespace: {step}: {error.strerror} ({code}): {hint} (exit {OWN_ERROR})")
 
 
 def run(options: "Options", inherited: Inherited, launched: "Told | None" = None) -> "NoReturn":
     """Run the command that `options` name in a PID namespace of its own, and exit with its status; CommandError."""
     assert launched is None  # launch() refuses -n
-    if options.parent_death_signal:
-        from ..base.syscalls import set_parent_death_signal
-
-        set_parent_death_signal(options.parent_death_signal)
     Launcher(options, inherited, unshare_pid()).run()
 
 
@@ -81,6 +75,7 @@ class Launcher(Init):
             status_fd=options.status_fd,
         )
         super().__init__(own, inherited)
+        self.orders = [order & ~OR_TERM for order in self.orders]  # that is for PID 1 to see
         self.inner_options = options.replace(remapped=frozenset())
         self.privileges = privileges
 
@@ -117,7 +112,7 @@ class Launcher(Init):
         try:
             prctl(PR_SET_PDEATHSIG, _signal.SIGKILL)
         except OSError as error:
-            raise StepError("prctl(PR_SET_PDEATHSIG)", error, "a seccomp filter forbids it") from None
+            raise step_error("prctl(PR_SET_PDEATHSIG)", error, "a seccomp filter forbids it") from None
         pid_one = PidOne(self.inner_options, self.inherited)
         pid_one.let_go(0)
         posix.write(report_fd, READY)  # EPIPE: the launcher died before that call
@@ -132,7 +127,7 @@ class Launcher(Init):
         super().be_command(report_fd, wait)
 
     def enter(self) -> None:
-        """Get a /proc of the namespace, and no more privileges than outside, in a child; StepError."""
+        """Get a /proc of the namespace, and no more privileges than outside, in a child; CommandError, OSError."""
         isolate()
         if self.privileges is not None:
             self.privileges.restore()
@@ -150,12 +145,12 @@ class Launcher(Init):
 
     def prepare(self) -> None:
         """Make what the launcher needs. If job control cannot be imported any more, go on without it."""
-        from ..stop import Stop
-        from .outside import BothChildren, ToPidOne
+        from ..family.reaper import Reaper
+        from .outside import ToPidOne
 
-        self.stop = Stop()
         self.targets = ToPidOne(self)
-        self.reaper = BothChildren(self)
+        self.reaper = Reaper(self.child, self.child_changed, watches=self.inherited.terminal is not None)
+        self.reaper.tells, self.reaper.tell = True, self.orphan_ended
         log.attempt(self.start_job)
 
     def next_deadline(self) -> float | None:
@@ -165,15 +160,7 @@ class Launcher(Init):
     def ask_to_stop(self, signum: int, came: int) -> None:
         """Send the stop signal `came` to PID 1, if the command has ended. Otherwise forward() sends it."""
         if not self.child.pid:
-            self.signal_pid_one(signum)
-
-    def signal_pid_one(self, signum: int) -> None:
-        """Send `signum` to PID 1."""
-        if self.pid_one:
-            try:
-                posix.kill(self.pid_one, signum)
-            except OSError as error:  # EPERM
-                log.warning(f"cannot forward signal {signum} to PID {self.pid_one}: {error.strerror}")
+            self.targets.signal(signum)
 
     def ended(self, wait_status: int) -> None:
         """Note how the command has ended, and send SIGCHLD to PID 1, which cannot see that the command was reaped."""
@@ -190,8 +177,10 @@ class Launcher(Init):
         while self.pid_one:
             self.take_signal()
 
-    def pid_one_ended(self, wait_status: int) -> None:
-        """Note that the launcher has reaped PID 1. No process of the namespace is left then."""
+    def orphan_ended(self, pid: int, wait_status: int) -> None:
+        """Note the end of PID 1, if `pid` is PID 1. No process of the namespace is left then."""
+        if pid != self.pid_one:
+            return
         self.pid_one = 0
         if wait_status or self.child.pid:
             log.error(DIED)
@@ -245,7 +234,7 @@ class PidOne(Init):
 
 
 def unshare_pid() -> Privileges | None:
-    """Make the next child PID 1 of a new PID namespace; StepError.
+    """Make the next child PID 1 of a new PID namespace; CommandError.
 
     If this process lacks the privilege, it makes a new user namespace too. Then return the privileges from before that,
     and otherwise None.
@@ -255,17 +244,17 @@ def unshare_pid() -> Privileges | None:
         return None
     except OSError as error:
         if error.errno != errno.EPERM:
-            raise StepError("unshare(CLONE_NEWPID)", error, limits="user.max_pid_namespaces") from None
+            raise step_error("unshare(CLONE_NEWPID)", error, limits="user.max_pid_namespaces") from None
     try:
         privileges = Privileges()
     except OSError as error:
-        raise StepError("read /proc/self/status", error, "mount /proc first") from None
+        raise step_error("read /proc/self/status", error, "mount /proc first") from None
     uid, gid = posix.geteuid(), posix.getegid()
     try:
         unshare(CLONE_NEWUSER | CLONE_NEWPID)
     except OSError as error:
         limits = "user.max_user_namespaces or user.max_pid_namespaces"
-        raise StepError("unshare(CLONE_NEWUSER | CLONE_NEWPID)", error, limits=limits) from None
+        raise step_error("unshare(CLONE_NEWUSER | CLONE_NEWPID)", error, limits=limits) from None
     try:
         # If the interpreter's file has capabilities, /proc/self belongs to root; see PR_SET_DUMPABLE in prctl(2).
         prctl(PR_SET_DUMPABLE, 1)
@@ -278,21 +267,21 @@ def unshare_pid() -> Privileges | None:
             posix.write(fd, content.encode())
             posix.close(fd)
         except OSError as error:
-            raise StepError(f"write to /proc/self/{name}", error) from None
+            raise step_error(f"write to /proc/self/{name}", error) from None
     return privileges
 
 
 def isolate() -> None:
-    """Mount a /proc of the new PID namespace, in a new mount namespace; StepError."""
+    """Mount a /proc of the new PID namespace, in a new mount namespace; CommandError."""
     try:
         unshare(CLONE_NEWNS)
     except OSError as error:
-        raise StepError("unshare(CLONE_NEWNS)", error, limits="user.max_mnt_namespaces") from None
+        raise step_error("unshare(CLONE_NEWNS)", error, limits="user.max_mnt_namespaces") from None
     try:
         mount(b"none", b"/", b"none", MS_REC | MS_SLAVE)
     except OSError as error:
-        raise StepError("mount(MS_SLAVE) on /", error, ROOT_HINT if error.errno == errno.EINVAL else "") from None
+        raise step_error("mount(MS_SLAVE) on /", error, ROOT_HINT if error.errno == errno.EINVAL else "") from None
     try:
         mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     except OSError as error:
-        raise StepError("mount a new /proc", error, PROC_HINT if error.errno == errno.EPERM else "") from None
+        raise step_error("mount a new /proc", error, PROC_HINT if error.errno == errno.EPERM else "") from None

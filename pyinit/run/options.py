@@ -207,7 +207,7 @@ OPTIONS = (
     Option("g", "group", "", "tini, catatonit", "scope", _always("group"), "= --scope group"),
     Option(
         "", "scope", "SCOPE", "", "scope", _scope,
-        "forward to: child, group (its process group), all (every descendant); see pyinit(1)",
+        "forward to: child, group (its process group), all (every descendant)",
     ),
     Option(
         "r", "rewrite", "SIG:SIG", "dumb-init", "rewrites", _rewrites,

@@ -66,23 +66,6 @@ class Stop:
     those that have come. `announce` is called with each new phase.
     """
 
-    __slots__ = (
-        "announce",
-        "asked_at",
-        "bounded",
-        "came",
-        "count",
-        "finish_by",
-        "finish_time",
-        "grace",
-        "grace_over",
-        "kill_after",
-        "kill_at",
-        "phase",
-        "signum",
-        "wait_all",
-    )
-
     def __init__(self, *, grace: float | None = None, kill_after: float | None = None, wait_all: bool = False) -> None:
         self.phase = RUNNING
         self.announce: Callable[[str], None] = lambda _: None

@@ -94,11 +94,9 @@ class Adviser:
     def take_signal(self, deadline: float | None) -> None:
         """Wait for the next signal until the `deadline`, a time of monotonic(3) in seconds or None, and act on it."""
         siginfo = wait_for_signal(deadline)
-        if siginfo is None:
-            pass
-        elif siginfo.si_pid != proc.init():
-            pass  # a leftover process has called kill(-1), which spares PID 1 but not its adviser
-        elif siginfo.si_signo == _signal.SIGCHLD:
+        if siginfo is None or siginfo.si_pid != proc.init():
+            return  # a leftover process may have called kill(-1), which spares PID 1 but not its adviser
+        if siginfo.si_signo == _signal.SIGCHLD:
             self.reaped += 1
             self.look_at_command()
         elif (order := self.orders[siginfo.si_signo]) & STOPS:
@@ -110,4 +108,4 @@ class Adviser:
         else:  # the C program sends it only after the command's end, and the SIGCHLD for that may still be pending
             self.look_at_command()
             if order & SIGNAL and not self.child.pid:
-                send.signal_descendants((order & SIGNAL,))
+                send.signal_descendants(order & SIGNAL)

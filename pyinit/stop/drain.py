@@ -37,8 +37,8 @@ MOST_NAMES = 10  # in one message
 class Signalling:
     """The sending of the stop signal, in its order, by looks at /proc.
 
-    While the main child lives, there is something to look at only if it is deaf to the signal. `reaper` knows which
-    processes have ended.
+    While the main child lives, a look is needed only if it is deaf to the signal. `reaper` knows which processes have
+    ended.
     """
 
     def __init__(self, stop: "Stop", targets: "Targets", reaper: "Deaths") -> None:
@@ -86,7 +86,7 @@ class Signalling:
         try:
             look = Look(self.own_stdin, self.targets.child.pid, deadline)
             for signum, pids in self.order.step(look, now):
-                send.send((signum,), pids, look.left)
+                send.send(signum, pids, look.left)
         except proc.LateError:
             return
         if self.stop.phase == DRAINING and not look.left and not somebody_is_left():

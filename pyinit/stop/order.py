@@ -1,7 +1,7 @@
 """The order of the stop signal: which processes get it next.
 
-Nothing here makes a system call or reads a clock. Drain.step() is a function of a look at /proc and of the time. The
-time that all this takes is proportional to the number of processes and pipes.
+Nothing here makes a system call or reads a clock. Drain.step() gets a look at /proc and the time. All this takes time
+in proportion to the number of processes and pipes.
 
 Each stop signal that comes in reaches each process at most once. If an ancestor of a process will end, pyinit signals
 the ancestor first. An ancestor that manages its processes signals them itself, and pyinit must not do it behind its
@@ -12,10 +12,10 @@ have ended. If pyinit signalled the reader together with the writers, the reader
 would end the writers. A reader without a handler is finishing its work once its input has ended, and the signal would
 only kill it. So pyinit leaves it alone for the time of the grace, and its children without a handler too.
 
-A deaf process is one that does not heed the signal. The guardian of a process is its uppermost ancestor, among the
-leftover processes, that is not passed over. pyinit passes over a process that is deaf, that is finishing, or whose own
-children write its input. If there is no guardian, the process is its own guardian. A birth names a process; see
-Process.birth.
+A deaf process is one that does not heed the signal. pyinit passes over a process that is deaf, that is finishing, or
+whose own children write its input. Of the ancestors of a process that are left, and that are not passed over, the
+uppermost is the guardian of the process. If there is none, the process is its own guardian. A birth names a process;
+see Process.birth.
 """
 
 import _signal
@@ -73,7 +73,7 @@ class Turn:
     `left` are all leftover processes by PID, and `unsignalled` are some of them. `deaf` are births. `readers` are PIDs
     with the pipe on their stdin, and `written` are PIDs with the pipes that they can write to, as family.pipes.pipes()
     returns them. `may_finish` says whether a reader, whose input has ended, may finish its work, and `finishes` whether
-    a process below it may. A reader that runs a process with a handler may not: xargs would run the next one.
+    a process below it may. A reader may not finish if it runs a process with a handler: xargs would run the next one.
 
     The heads are those of the `unsignalled` that are their own guardian. `alone` are the PIDs of heads that read a pipe
     without a writer, and wait a while. `ended` are the PIDs of those that finish, and `finishing` are these and the
@@ -256,9 +256,9 @@ class Drain:
         """Return what to do after a `look`: signals, each with the PIDs that get it, in this order.
 
         `now` is a time of monotonic(3), in seconds. At the last call every process gets the stop signal that has not
-        got it, unless it is finishing. If the sender of the stop signal sets the deadline, the drain goes on after the
-        grace. If two looks show then that every process is deaf or stopped, the time is over. One look can miss a
-        process that loses its parent.
+        got it, unless it is finishing. If only the sender of the stop signal limits the drain, it goes on after the
+        grace, until two looks in a row show only processes that are deaf or stopped. One look can miss a process that
+        loses its parent.
         """
         if self.has_news():
             self.begin()
@@ -269,7 +269,8 @@ class Drain:
         deaf = self.deaf(look, late=late)
         aloof = set(deaf)
         if late:  # unshare(1) is such a process: it blocks SIGTERM as long as its child lives
-            aloof |= {process.birth for process in look.left.values() if self.holds_off(look, process)}
+            got = [process for process in look.left.values() if process.birth in self.signalled]
+            aloof |= {process.birth for process in got if look.holds_off(process, self.signum_for(process))}
         actions = self.signals(self.whose_turn(look, aloof, now, is_last=is_last))
         is_over = late and all(one.state == "T" or self.is_deaf(one, deaf) for one in look.left.values())
         seemed_over, self.seems_over = self.seems_over, is_over
@@ -308,11 +309,10 @@ class Drain:
         return {
             process.birth
             for process in look.left.values()
-            if (process.birth in self.ignored and process.is_deaf_to(self.signum_for(process)))
-            or (late and self.is_out_of_reach(look, process))
+            if self.is_deaf(process) or (late and self.is_out_of_reach(look, process))
         }
 
-    def is_deaf(self, process: "Process", deaf: "set[Birth]") -> bool:
+    def is_deaf(self, process: "Process", deaf: "Collection[Birth]" = ()) -> bool:
         """Return whether `process` is one of the `deaf`, or was found to be deaf in its turn."""
         return process.birth in deaf or (process.birth in self.ignored and process.is_deaf_to(self.signum_for(process)))
 
@@ -382,7 +382,3 @@ class Drain:
         signum = self.signum_for(process)
         was_deaf = process.birth in self.blocked and process.is_deaf_to(signum)
         return process.birth in self.signalled and (was_deaf or look.is_out_of_reach(process, signum))
-
-    def holds_off(self, look: "Look", process: "Process") -> bool:
-        """Return whether `process` has got the stop signal, but still blocks it."""
-        return process.birth in self.signalled and look.holds_off(process, self.signum_for(process))

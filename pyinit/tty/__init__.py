@@ -10,41 +10,25 @@ import _signal
 import posix
 
 from ..base import FROM_TERMINAL, KEYBOARD_STOPS, SUSPEND_SIGNALS
-from .table import (
-    ALONE,
-    CHILD_CONTINUED,
-    CHILD_LEFT_US,
-    CHILD_STOPPED,
-    CONTINUE_CHILD,
-    CONTINUED,
-    ENDED,
-    FORWARD,
-    SPARED,
-    STARTED,
-    STOP_SELF,
-    SUSPEND_SIGNAL,
-    step,
-)
+from . import table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..run.command import MainChild
 
 
 class Job:
     """pyinit and its main child, as the shell sees them.
 
-    `terminal` is a descriptor of the controlling terminal. `continue_child` sends SIGCONT to the main child.
+    `terminal` is a descriptor of the controlling terminal.
     """
 
-    def __init__(self, terminal: int, child: "MainChild", continue_child: "Callable[[], None]") -> None:
-        self.terminal, self.child, self.continue_child = terminal, child, continue_child
+    def __init__(self, terminal: int, child: "MainChild") -> None:
+        self.terminal, self.child = terminal, child
         self.group = posix.getpgrp()
         # PID 1 of a namespace under a shell that is outside: that shell sees to stops.
         self.is_outside = posix.getsid(0) == 0 and posix.getpid() == 1
-        self.state = ALONE
+        self.state = table.ALONE
         self.stops = 0  # how often pyinit has stopped itself
         self.keys: set[int] = set()  # the signals of KEYBOARD_STOPS that have come from the terminal
 
@@ -117,40 +101,47 @@ class Job:
 
     def started(self) -> None:
         """Note that the main child runs."""
-        self.happened(STARTED)
+        self.happened(table.STARTED)
 
     def got_suspend_signal(self, signum: int) -> None:
         """Act on SIGTSTP, SIGTTIN or SIGTTOU, which has come to pyinit."""
         if not self.is_outside:
-            self.happened(SUSPEND_SIGNAL, signum)
+            self.happened(table.SUSPEND_SIGNAL, signum)
 
     def got_sigcont(self) -> bool:
         """Act on SIGCONT, which has come to pyinit. Return whether to forward it.
 
         pyinit forwards it also if the main child is not stopped.
         """
-        return self.happened(CONTINUED)
+        return self.happened(table.CONTINUED)
 
     def child_stopped(self, signum: int) -> None:
         """Act on a stop of the main child by `signum`."""
-        self.happened(CHILD_LEFT_US if self.must_follow(signum) else CHILD_STOPPED, signum)
+        self.happened(table.CHILD_LEFT_US if self.must_follow(signum) else table.CHILD_STOPPED, signum)
 
     def child_continued(self) -> None:
         """Note that the main child was continued."""
-        self.happened(CHILD_CONTINUED)
+        self.happened(table.CHILD_CONTINUED)
 
     def child_ended(self) -> None:
         """Note that the main child has ended."""
-        self.happened(ENDED)
+        self.happened(table.ENDED)
 
     def happened(self, event: str, signum: int = 0) -> bool:
         """Do what the table says for an event. Return whether to forward SIGCONT."""
-        self.state, actions = step(self.state, event)
-        if CONTINUE_CHILD in actions:
+        self.state, actions = table.step(self.state, event)
+        if table.CONTINUE_CHILD in actions:
             self.continue_child()
-        if STOP_SELF in actions and not self.stop_self(signum):
-            self.happened(SPARED)
-        return FORWARD in actions
+        if table.STOP_SELF in actions and not self.stop_self(signum):
+            self.happened(table.SPARED)
+        return table.FORWARD in actions
+
+    def continue_child(self) -> None:
+        """Continue the main child, which has not got SIGCONT."""
+        try:
+            posix.kill(self.child.pid, _signal.SIGCONT)
+        except OSError:
+            pass  # it runs as another user now
 
     def must_follow(self, signum: int) -> bool:
         """Return whether pyinit must act on the main child's stop by `signum`, although it has got no stop signal.

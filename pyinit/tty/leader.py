@@ -3,7 +3,7 @@
 If pyinit leads the session, the command has a process group of its own in the foreground, and pyinit is in the
 background. So the keyboard's signals come to the command alone. Nobody else could continue a stopped command, so pyinit
 does. When the command has ended, pyinit takes the foreground, so Ctrl-C comes to pyinit in a drain. reap() in pyinit.c
-does the same.
+does the same, by child_stopped().
 """
 
 import _signal

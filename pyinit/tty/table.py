@@ -11,7 +11,7 @@ RUNNING = "running"
 ASKED = "asked"  # it runs, but SIGTSTP, SIGTTIN or SIGTTOU has come, and most commands stop for one of these
 STOPPED = "stopped"  # the main child is stopped, pyinit is not
 FOLLOWING = "following"  # both are stopped; if pyinit runs again, SIGCONT has come to it
-RESUMED = "resumed"  # it runs; the main child has got the SIGCONT that has come, or is about to come, to pyinit
+RESUMED = "resumed"  # it runs; a SIGCONT has continued it that has come, or is about to come, to pyinit too
 STATES = (ALONE, RUNNING, ASKED, STOPPED, FOLLOWING, RESUMED)
 
 SUSPEND_SIGNAL = "suspend signal"  # SIGTSTP, SIGTTIN or SIGTTOU came to pyinit
@@ -32,32 +32,21 @@ TABLE: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     (ALONE, CONTINUED): (ALONE, (FORWARD,)),
     (RUNNING, SUSPEND_SIGNAL): (ASKED, ()),
     (RUNNING, CHILD_STOPPED): (STOPPED, ()),
-    (RUNNING, CHILD_LEFT_US): (FOLLOWING, (STOP_SELF,)),
-    (RUNNING, CHILD_CONTINUED): (RESUMED, ()),
     (RUNNING, CONTINUED): (RUNNING, (FORWARD,)),
-    (RUNNING, ENDED): (ALONE, ()),
     (ASKED, CHILD_STOPPED): (FOLLOWING, (STOP_SELF,)),
-    (ASKED, CHILD_LEFT_US): (FOLLOWING, (STOP_SELF,)),
-    (ASKED, CHILD_CONTINUED): (RESUMED, ()),
     (ASKED, CONTINUED): (RUNNING, (FORWARD,)),
-    (ASKED, ENDED): (ALONE, ()),
     (STOPPED, SUSPEND_SIGNAL): (FOLLOWING, (STOP_SELF,)),
-    (STOPPED, CHILD_LEFT_US): (FOLLOWING, (STOP_SELF,)),
-    (STOPPED, CHILD_CONTINUED): (RESUMED, ()),
     (STOPPED, CONTINUED): (RUNNING, (CONTINUE_CHILD,)),
-    (STOPPED, ENDED): (ALONE, ()),
     (FOLLOWING, SUSPEND_SIGNAL): (FOLLOWING, (STOP_SELF,)),
     (FOLLOWING, CHILD_STOPPED): (FOLLOWING, (STOP_SELF,)),
-    (FOLLOWING, CHILD_LEFT_US): (FOLLOWING, (STOP_SELF,)),
-    (FOLLOWING, CHILD_CONTINUED): (RESUMED, ()),
     (FOLLOWING, CONTINUED): (RUNNING, (CONTINUE_CHILD,)),
     (FOLLOWING, SPARED): (RUNNING, (CONTINUE_CHILD,)),
-    (FOLLOWING, ENDED): (ALONE, ()),
     (RESUMED, SUSPEND_SIGNAL): (ASKED, ()),
     (RESUMED, CHILD_STOPPED): (STOPPED, ()),
-    (RESUMED, CHILD_LEFT_US): (FOLLOWING, (STOP_SELF,)),
     (RESUMED, CONTINUED): (RUNNING, ()),
-    (RESUMED, ENDED): (ALONE, ()),
+    **{(state, CHILD_LEFT_US): (FOLLOWING, (STOP_SELF,)) for state in STATES if state != ALONE},
+    **{(state, CHILD_CONTINUED): (RESUMED, ()) for state in STATES if state != ALONE},
+    **{(state, ENDED): (ALONE, ()) for state in STATES},
 }
 
 
