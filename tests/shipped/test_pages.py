@@ -12,6 +12,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
+import pyinit.stop
 from tests.harness import PYINIT, missing, need
 from tests.shell import PROMPT
 from tools.pages import files, of_pyinit, of_pyinit_ps
@@ -49,6 +50,18 @@ def read_by_man(page: str) -> str:
     shown = subprocess.run(["man", page], env=environ, capture_output=True, text=True)
     assert shown.returncode == 0, shown.stderr
     return re.sub(".\b", "", shown.stdout)
+
+
+def test_the_page_and_the_code_explain_a_stop_in_the_same_words() -> None:
+    page = one_line(re.sub("\N{HYPHEN}\n *", "", read_by_man("pyinit")).replace(" (see Time)", ""))
+    rules = re.findall(r"^ *(\d+)\. (.*(?:\n {4}.*)*)", pyinit.stop.__doc__ or "", re.MULTILINE)
+    assert [int(number) for number, _ in rules] == [*range(1, 13)]
+    for number, rule in rules:
+        assert f" {number}. {one_line(rule)} " in page
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 @pytest.mark.parametrize("program", ["pyinit", "pyinit-ps"])

@@ -17,7 +17,7 @@ complete -c pyinit -x -n '__fish_pyinit_command >/dev/null' -a '(__fish_pyinit_c
 
 complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -s c -l single-child -d '= --scope child'
 complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -s g -l group -d '= --scope group'
-complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -l scope -x -a 'child group all' -d 'forward to: child, group (its process group), all (every descendant); see pyinit(1)'
+complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -l scope -x -a 'child group all' -d 'forward to: child, group (its process group), all (every descendant)'
 complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -s r -l rewrite -x -a '(string match -r \'^.*:|^\' -- (commandline -ct | string replace -r \'^-.*=\' \'\'))(kill -l | string split \' \')' -d 'forward the second for the first (0: none); repeatable'
 complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -s e -l remap-exit -x -a '' -d 'exit 0 if the command exits with CODE; repeatable'
 complete -c pyinit -f -n 'not __fish_pyinit_command >/dev/null' -s t -l grace -x -a '' -d 'seconds before killing leftover processes (default 5; no limit after a stop signal)'
