@@ -105,7 +105,7 @@ class _Run:
     def step(self) -> bool:
         """Let the drain look once, and those end that got the signal. Return whether anything has happened."""
         before = len(self.left), len(self.got)
-        for signum, pids in self.drain.step(_Look(self.left, self.pipes, self.drain), self.now):
+        for signum, pids in self.drain.step(_Look(self.left, self.pipes), self.now):
             if signum != SIGCONT and pids:
                 some = [self.left[pid] for pid in pids]
                 self.rounds.append(some)
@@ -185,8 +185,8 @@ class _Pipes:
 class _Look(Look):
     """What the drain sees at one moment of the made time."""
 
-    def __init__(self, left: Mapping[int, Member], pipes: _Pipes, drain: Drain) -> None:
-        self.members, self.all_pipes, self.drain, self.own_pipes = left, pipes, drain, pipes.own
+    def __init__(self, left: Mapping[int, Member], pipes: _Pipes) -> None:
+        self.members, self.all_pipes, self.own_pipes = left, pipes, pipes.own
         self.left = {pid: member.process for pid, member in left.items()}
 
     def pipes(self, unsignalled: Iterable[proc.Process]) -> tuple[dict[int, str], dict[int, set[str] | None]]:
@@ -204,4 +204,4 @@ class _Look(Look):
 
     def holds_off(self, process: proc.Process, signum: int) -> bool:
         """Return whether `process` blocks `signum`, which has come."""
-        return process.birth in self.drain.signalled and self.members[process.pid].effect(signum) == BLOCKED
+        return self.members[process.pid].effect(signum) == BLOCKED
