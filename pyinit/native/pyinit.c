@@ -1,7 +1,8 @@
-/* pyinit, the program: PID 1 from its first instruction to its last. Its three parts, in the order in which they run:
+/* pyinit, the program. In the plain case it is PID 1 from its first instruction to its last. Its three parts, in the
+   order in which they run:
 
-   The entrance  starts the command of `pyinit [--] command...`. If there is an option or an error, or if this is a job
-                 of a shell, the entrance becomes Python by execve(2). It has changed nothing then.
+   The entrance  starts the command of `pyinit [--] command...`. If there is an option or an error, if needs_python()
+                 says so, or if a file is open, the entrance becomes Python by execve(2). It has changed nothing then.
    The waiter    forwards signals, reaps, and keeps the command's status. It never becomes Python. Python becomes the
                  waiter (-DWAITER=1) when it has read options and started the command.
    The adviser   is Python, a child of the waiter. It decides which processes a stop reaches, in which order, and until
@@ -32,9 +33,7 @@ static struct orders {
     int drain;                   /* tenths of a second that leftover processes have at most (-t), or -1 */
     int status_fd;               /* of --json-status-fd, or -1 */
     int input;                   /* the descriptor of stdin: the orders come as descriptor 0; -1: stdin is closed */
-    unsigned short signals[SIGNALS]; /* SIGNAL: deliver this one to the command, unless it is 0. STOPS: it is a stop
-                                    signal. IF_SENT: deliver it only if a process has sent it. OR_TERM: if the command
-                                    ignores it, deliver SIGTERM; bash ignores SIGQUIT. GROUP: to its process group */
+    unsigned short signals[SIGNALS]; /* by its number, what to do with a signal: SIGNAL and bits; see pyinit/base */
     unsigned char statuses[256]; /* the exit status for each status of the command */
     char paths[MOST_PATHS];      /* the interpreter, or "" if the script's first line names it; then the script */
 } orders;
