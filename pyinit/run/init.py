@@ -230,7 +230,8 @@ class Init:
         outgoing = 0 if group_got_it else order & SIGNAL
         if signum == SIGCONT and self.job is not None:
             stops = self.job.stops
-            self.reaper.reap()  # to know whether the main child is stopped
+            if not self.job.has_asked:
+                self.reaper.reap()  # to know whether the main child is stopped
             if self.job.stops > stops:  # pyinit has stopped after the main child, and another SIGCONT has come since
                 return
             if not self.job.got_sigcont():
@@ -245,6 +246,8 @@ class Init:
                 if order & OR_TERM and siginfo.si_code <= 0:
                     outgoing = self.targets.signal_it_heeds(outgoing)
             self.targets.signal(outgoing)
+            if self.job is not None and outgoing in SUSPEND_SIGNALS:
+                self.job.has_asked = True
 
     def ask_to_stop(self, signum: int, came: int) -> None:
         """Note that the stop signal `came` has come in, which is `signum` for the command. The caller forwards it."""

@@ -30,6 +30,7 @@ class Job:
         self.is_outside = posix.getsid(0) == 0 and posix.getpid() == 1
         self.state = table.ALONE
         self.stops = 0  # how often pyinit has stopped itself
+        self.has_asked = False  # whether pyinit has forwarded a suspend signal, after which nothing has happened yet
         self.keys: set[int] = set()  # the signals of KEYBOARD_STOPS that have come from the terminal
 
     def group_got_it(self, siginfo: "_signal.struct_siginfo") -> bool:
@@ -111,12 +112,17 @@ class Job:
     def got_sigcont(self) -> bool:
         """Act on SIGCONT, which has come to pyinit. Return whether to forward it.
 
-        pyinit forwards it also if the main child is not stopped.
+        pyinit forwards it also if the main child is not stopped. If pyinit has forwarded a suspend signal before, the
+        main child stops after that SIGCONT, although it came later.
         """
+        if self.has_asked:
+            self.has_asked, self.state = False, table.RUNNING
+            return True
         return self.happened(table.CONTINUED)
 
     def child_stopped(self, signum: int) -> None:
         """Act on a stop of the main child by `signum`."""
+        self.has_asked = False
         self.happened(table.CHILD_LEFT_US if self.must_follow(signum) else table.CHILD_STOPPED, signum)
 
     def child_continued(self) -> None:
@@ -172,12 +178,25 @@ class Job:
             return False
         # To send one of these discards the others that are pending; see signal(7). So look for them while all signals
         # are blocked.
+        did_go_on = self.child_goes_on()
         if _signal.sigpending().isdisjoint({_signal.SIGCONT, *SUSPEND_SIGNALS}):
             posix.kill(posix.getpid(), signum if signum in SUSPEND_SIGNALS else _signal.SIGTSTP)
+            # That has discarded a SIGCONT that came since. The kernel gives it to the newest of a group first.
+            if self.child_goes_on() and not did_go_on:
+                _signal.sigtimedwait(SUSPEND_SIGNALS, 0)
+                return False
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, SUSPEND_SIGNALS)  # pyinit is stopped here
         _signal.pthread_sigmask(_signal.SIG_BLOCK, SUSPEND_SIGNALS)
         self.stops += 1
         return not _signal.sigpending().isdisjoint({_signal.SIGCONT, *SUSPEND_SIGNALS})
+
+    def child_goes_on(self) -> bool:
+        """Return whether SIGCONT has continued the main child, and pyinit has not taken that wait status yet."""
+        try:
+            flags = posix.WCONTINUED | posix.WNOHANG | posix.WNOWAIT
+            return self.child.pid != 0 and posix.waitid(posix.P_PID, self.child.pid, flags) is not None
+        except OSError:  # ECHILD: PID 1 of a namespace is not its parent
+            return False
 
     def die_of(self, signum: int) -> None:
         """Die of `signum`, as the main child has, if it came from Ctrl-C or Ctrl-\\; otherwise return.

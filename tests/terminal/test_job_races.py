@@ -37,6 +37,23 @@ def test_ctrl_z_at_any_moment_of_the_start_of_a_leader_stops_nobody_for_ever(lea
             assert run.wait() == 0
 
 
+def test_a_sigcont_soon_after_a_sigtstp_continues_the_job(sh: Shell, either: str, rounds: Rounds) -> None:
+    """Both come to the whole group, by kill(2). pyinit forwards the first when the second may have come already."""
+    moments = random.Random(0)
+    sh.run(f"{either} sleep 1000 &")
+    job = [job_of(sh), sh.the("sleep")]
+    for turn in range(rounds(30, 4000)):
+        os.killpg(job[0], signal.SIGTSTP)
+        end = time.perf_counter() + moments.random() * 0.0008
+        while time.perf_counter() < end:  # not a wait, as above
+            pass
+        os.killpg(job[0], signal.SIGCONT)
+        time.sleep(moments.random() * 0.003)  # nor this
+        wait_until(lambda: all(state_of(pid) == "S" for pid in job), f"the job to go on, turn {turn}")
+    os.killpg(job[0], signal.SIGTERM)
+    wait_until(lambda: sh.alive() == [sh.pid], "the end of the job")
+
+
 def in_job(sh: Shell) -> list[int]:
     """The processes of the only job."""
     return [pid for pid in sh.alive() if os.getpgid(pid) == job_of(sh)]
