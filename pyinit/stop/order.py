@@ -317,13 +317,13 @@ class Drain:
         return process.birth in deaf or (process.birth in self.ignored and process.is_deaf_to(self.signum_for(process)))
 
     def signals(self, due: "Iterable[Process]") -> "list[tuple[int, list[int]]]":
-        """Return the stop signals for the `due` processes, except for those that are deaf to it or have got it."""
+        """Return the stop signals for the `due` processes, which have not got it, except for those that are deaf."""
         found: dict[int, list[int]] = {}
         for process in due:
             signum = self.signum_for(process)
             if process.is_deaf_to(signum) and process.birth not in self.got:
                 self.ignored.add(process.birth)
-            elif process.birth not in self.signalled:
+            else:
                 self.signalled.add(process.birth)
                 self.got.add(process.birth)
                 if process.ignores(signum):
