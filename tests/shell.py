@@ -105,6 +105,10 @@ class Terminal(Family):
         """The PID of the only one called `name`, as soon as there is one."""
         return wait_until(lambda: pids[0] if len(pids := self.named(name)) == 1 else 0, f"one {name}")
 
+    def forks(self) -> None:
+        """Wait until the child of the program on the terminal, which is strace, has a child of its own."""
+        wait_until(lambda: any(children_of(child) for child in children_of(self.pid)), "the fork")
+
     def cat_outlives_ctrl_z(self, turns: int) -> None:
         """Check that a cat that nobody could continue goes on reading whatever Ctrl-Z does, and end it."""
         for turn in range(turns):

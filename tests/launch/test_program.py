@@ -17,7 +17,6 @@ from tests.harness import (
     need,
     proc,
     settled,
-    wait_until,
 )
 from tests.launch.launching import ENVIRONMENT, STATE, SUBREAPER, program, run
 from tests.shell import CONTAINER, CTRL_C, CTRL_D, CTRL_Z, terminal
@@ -376,7 +375,7 @@ def test_ctrl_z_while_it_launches_hangs_nobody(tmp_path: Path) -> None:
     file.write_text(SUBREAPER + "os.execvp('cat', ['cat'])")
     slowly = ["-e", "trace=rt_sigprocmask", "-e", "inject=rt_sigprocmask:delay_exit=300000"]
     with terminal("strace", "-f", "-o", "/dev/null", *slowly, PYTHON, file, env=ENVIRONMENT) as run:
-        wait_until(lambda: len(run.named(Path(PYTHON).name)) == 2, "the child")
+        run.forks()
         run.type(CTRL_Z)
         run.echoes("hello")
         run.type(CTRL_D)

@@ -93,7 +93,7 @@ def test_ctrl_z_between_the_fork_and_the_exec_does_not_hang_pyinit(option: str) 
     slowly = ["strace", "-f", "-o", "/dev/null", "-e", "trace=rt_sigprocmask"]
     slowly += ["-e", "inject=rt_sigprocmask:delay_exit=500000", "setsid", "--ctty"]
     with terminal(*slowly, PYINIT, *option.split(), "cat") as run:
-        wait_until(lambda: len(run.named("pyinit")) == 2, "the child")
+        run.forks()
         while not run.named("cat"):
             run.type(CTRL_Z)
             time.sleep(0.05)  # not a wait: it is how often the key falls

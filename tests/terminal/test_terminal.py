@@ -122,7 +122,7 @@ def test_ctrl_z_between_the_fork_and_the_exec_does_not_hang_pyinit() -> None:
     need("strace")
     slowly = ["-e", "trace=rt_sigprocmask", "-e", "inject=rt_sigprocmask:delay_exit=300000"]
     with terminal("strace", "-f", "-o", "/dev/null", *slowly, PYINIT, "cat") as run:
-        wait_until(lambda: len(run.named("pyinit")) == 2, "the child")
+        run.forks()
         run.type(CTRL_Z)  # a shell could not continue this job: strace's parent is in another session
         run.echoes("hello")
         run.type(CTRL_D)
