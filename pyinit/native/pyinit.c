@@ -181,8 +181,8 @@ static int is_leftover(int pid)
     return pid != adviser;
 }
 
-static int sending;                            /* the signal */
-static unsigned char has_got[MOST_PIDS / 8];      /* a bit for each PID: a child that has got the stop signal */
+static int sending;                          /* the signal */
+static unsigned char has_got[MOST_PIDS / 8]; /* a bit for each PID: a child that has got the stop signal */
 
 static int send_to_child(int pid)
 {
