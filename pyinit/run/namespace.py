@@ -3,7 +3,7 @@
 The first child is PID 1 of the namespace. The second is the command.
 
     the launcher  stays outside. The command is its child. So the launcher gets the command's exit status and, under a
-                  terminal, its stops. The launcher passes every signal on to PID 1.
+                  terminal, its stops. It does the job control, and passes every other signal on to PID 1.
     PID 1         does the rest, as without -n, and applies the options. The command is not its child. So the launcher
                   sends SIGCHLD to PID 1 when the command has ended. PID 1 has a session of its own.
 
