@@ -30,7 +30,7 @@ class Job:
         self.is_outside = posix.getsid(0) == 0 and posix.getpid() == 1
         self.state = table.ALONE
         self.stops = 0  # how often pyinit has stopped itself
-        self.has_asked = False  # whether pyinit has forwarded a suspend signal, after which nothing has happened yet
+        self.has_asked = False  # whether pyinit has forwarded a suspend signal, and no stop or SIGCONT came since
         self.keys: set[int] = set()  # the signals of KEYBOARD_STOPS that have come from the terminal
 
     def group_got_it(self, siginfo: "_signal.struct_siginfo") -> bool:
@@ -112,8 +112,8 @@ class Job:
     def got_sigcont(self) -> bool:
         """Act on SIGCONT, which has come to pyinit. Return whether to forward it.
 
-        pyinit forwards it also if the main child is not stopped. If pyinit has forwarded a suspend signal before, the
-        main child stops after that SIGCONT, although it came later.
+        pyinit forwards it also if the main child is not stopped. If pyinit has just forwarded a suspend signal, the
+        main child may stop because of that when this SIGCONT has continued it already, so it needs another one.
         """
         if self.has_asked:
             self.has_asked, self.state = False, table.RUNNING
