@@ -7,6 +7,7 @@ problem that does not last is no problem. An advice is given only if it would he
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from time import sleep
 from typing import NamedTuple
@@ -59,28 +60,28 @@ class Finding(NamedTuple):
 def lasting(group: Mapping[int, Member], signum: int, head: Member | None = None) -> list[Finding]:
     """Return the findings about the namespace that `group` is in, and about a stop of it by `signum`.
 
-    The engine signals `head`, by default PID 1. If processes are a problem, or cannot be seen, lasting() looks at them
-    again for half a second, and leaves out what has gone.
+    The engine signals `head`, by default PID 1. As long as processes are a problem, or cannot be seen, lasting() looks
+    at them again, for a second at most, and leaves out what it has not seen for half a second up to the end.
     """
     found, had_head, before = find(group, signum, head), (head or init_of(group)) is not None, set(all_pids())
-    for _ in range(LOOKS - 1):
-        suspects = {pid for finding in found if _must_last(finding) for pid in finding.pids}
-        if not suspects:
+    seen = Counter(_subject(finding) for finding in found if _must_last(finding))
+    for _ in range(2 * LOOKS):
+        if all(times >= LOOKS for times in seen.values()):
             break
         sleep(APART)
+        suspects = {pid for finding in found if _must_last(finding) for pid in finding.pids}
         new = set(all_pids()) - before
         before |= new
-        seen = look(suspects | new)
+        now = look(suspects | new)
         group = {pid: member for pid, member in group.items() if pid not in suspects}
         family = {*group, *suspects}
-        group |= {pid: member for pid, member in seen.items() if pid in suspects or member.parent in family}
+        group |= {pid: member for pid, member in now.items() if pid in suspects or member.parent in family}
         head = head and group.get(head.pid)
         if had_head and (head or init_of(group)) is None:
             return []  # the namespace has gone
-        now = {_subject(finding): finding for finding in find(group, signum, head)}
-        same = [now.get(_subject(finding)) for finding in found if _must_last(finding)]
-        found = [finding for finding in now.values() if finding in same or not _must_last(finding)]
-    return found
+        found = find(group, signum, head)
+        seen = Counter({subject: 1 + seen[subject] for subject in map(_subject, filter(_must_last, found))})
+    return [finding for finding in found if not _must_last(finding) or seen[_subject(finding)] >= LOOKS]
 
 
 def _subject(finding: Finding) -> tuple[str, tuple[int, ...]]:

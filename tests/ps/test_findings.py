@@ -217,6 +217,18 @@ def test_a_namespace_that_goes_meanwhile_is_left_out() -> None:
         assert diagnosis.lasting(group, signal.SIGTERM) == []
 
 
+def test_a_problem_that_another_one_has_become_is_found(tmp_path: Path) -> None:
+    need("tini")
+    script = f"{shlex.join(saver(tmp_path / 'told'))} & read -r _; trap '' TERM; echo up; read -r _"
+    with started("sh", "-c", script, init=["tini", "--"], mode="pid1", stdin=-1) as run:
+        run.up()
+        _, group = snapshot.around(run.pid, snapshot.everyone())
+        assert [finding.kind for finding in diagnosis.find(group, signal.SIGTERM)] == ["untold"]
+        run.release()
+        run.up()
+        assert [finding.kind for finding in diagnosis.lasting(group, signal.SIGTERM)] == ["deaf"]
+
+
 # Behind which inits the server of a shell loses its data, and what is found.
 TELLERS: dict[str, tuple[list[str], dict[str, str], list[str]]] = {
     "tini by its variable": (["tini", "--"], {"TINI_KILL_PROCESS_GROUP": "1"}, ["cut-short"]),
