@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.harness import UNSHARE, Started, children_of, started
@@ -65,6 +65,10 @@ class Scenario:
     options: tuple[str, ...] = ()
     wrap: tuple[str, ...] = ()
     stops: bool = False
+
+    def without_haste(self) -> "Scenario":
+        """The same without the deadline, before which no adviser may have started, and with leftovers that all heed."""
+        return replace(self, script=self.script.replace(IGNORES, ""), options=self.options[:-2])
 
 
 WAITS = "trap 'exit 8' TERM; echo ready; while :; do sleep 0.02; done"
