@@ -36,6 +36,7 @@ IN_C = SCRIPT != PYINIT
 BUILD: Build = "itself" if PYINIT.parent.name == "itself" else "c" if IN_C else "python"
 PYTHON = sys.executable
 BASE_PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))  # which every user may run
+MARKER = "PYINIT_TEST"  # the variable by which a test finds again what it has started
 DEADLINE = 60.0  # seconds; generous, because it is met on a loaded machine too
 UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 AS_USER = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]  # for UNSHARE
@@ -195,12 +196,6 @@ def is_adviser(pid: int) -> bool:
     return not is_pid_one(pid) and (b"--told=" in words or words == proc(parent, "cmdline") != b"")
 
 
-def has_acted(pyinit: int) -> bool:
-    """Whether a pyinit, and then its adviser if it has one, has taken every signal, and waits for the next."""
-    both = (pyinit, *filter(is_adviser, children_of(pyinit)))
-    return all(has_taken_all(pid) and waits_for_a_signal(pid) for pid in both)
-
-
 def is_pid_one(pid: int) -> bool:
     """Whether it is PID 1 of its PID namespace."""
     return status_of(pid).get("NSpid", "").split()[-1:] == ["1"]
@@ -252,10 +247,8 @@ class Family:
         """
         left = self.alive()
         for pid in left:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         return not left
 
     def _descends(self, pid: int) -> bool:
@@ -345,8 +338,7 @@ def started(
     stdout is a pipe, stdin /dev/null, and the session its own, so that whoever runs the tests may have a terminal,
     unless `popen` says otherwise. No pipe has a buffer. `phases` is for Started.enters().
     """
-    marker = f"PYINIT_TEST={uuid.uuid4().hex}"
-    name, _, value = marker.partition("=")
+    marker = uuid.uuid4().hex
     options = ["-n"] if mode == "launcher" else []
     status = None
     if phases:
@@ -361,7 +353,7 @@ def started(
     elif mode == "launcher" or makes_namespace(command):
         need_namespaces()
     popen = {"stdout": subprocess.PIPE, "stdin": subprocess.DEVNULL, "start_new_session": True, "bufsize": 0, **popen}
-    process = subprocess.Popen(command, env={**(os.environ if env is None else env), name: value}, **popen)
+    process = subprocess.Popen(command, env={**(os.environ if env is None else env), MARKER: marker}, **popen)
     if phases:
         os.close(writer)
     run = Started(process, marker, status)

@@ -16,6 +16,7 @@ import pexpect
 
 from tests.harness import (
     DEADLINE,
+    MARKER,
     PYINIT,
     UNSHARE,
     Family,
@@ -23,24 +24,14 @@ from tests.harness import (
     is_pid_one,
     makes_namespace,
     name_of,
-    need,
     need_namespaces,
-    settled,
     state_of,
     wait_until,
 )
-from tests.programs import recorder
 
 ENTER, CTRL_C, CTRL_D, CTRL_BACKSLASH, CTRL_Z = "\r", "\x03", "\x04", "\x1c", "\x1a"
 PROMPT = "go ahead> "
 SHELLS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "dash": ["dash", "-i"]}
-FISH_PROMPT = f"function fish_prompt; echo -n '{PROMPT}'; end; function fish_title; end"
-# Those whose own line editor paints the screen: of them only what they do with jobs is looked at.
-MORE_SHELLS = {
-    **SHELLS,
-    "zsh": ["zsh", "-f", "-i", "+o", "zle", "+o", "promptsp"],
-    "fish": ["fish", "--no-config", "-i", "-C", FISH_PROMPT],
-}
 
 # As a container engine does with `-t`: PID 1 of the namespace is a session leader, and the pty is its terminal.
 CONTAINER = [*UNSHARE, "setsid", "--ctty"]
@@ -108,15 +99,6 @@ class Terminal(Family):
     def forks(self) -> None:
         """Wait until the child of the program on the terminal, which is strace, has a child of its own."""
         wait_until(lambda: any(children_of(child) for child in children_of(self.pid)), "the fork")
-
-    def cat_outlives_ctrl_z(self, turns: int) -> None:
-        """Check that a cat that nobody could continue goes on reading whatever Ctrl-Z does, and end it."""
-        for turn in range(turns):
-            self.echoes(f"turn {turn}")
-            self.type(CTRL_Z)
-        self.echoes("last")
-        self.type(CTRL_D)
-        assert self.wait() == 0
 
     def pyinit(self, parent: int | None = None) -> int:
         """The PID of the pyinit that is a child of `parent`, by default of the terminal's program; its command runs."""
@@ -188,35 +170,12 @@ def shell(*words: str, env: dict[str, str] | None = None) -> Iterator[Shell]:
 
 
 @contextmanager
-def reporting_job(front: str) -> Iterator[tuple[Shell, int]]:
-    """An interactive bash that runs a reporter behind `front`, and pyinit's PID. In the end SIGTERM ends the job."""
-    need("bash")
-    with shell(*SHELLS["bash"]) as run:
-        run.enter(" ".join([front, *(f"'{word}'" for word in recorder())]))
-        run.see("up\r\n")
-        pyinit = run.pyinit()
-        job_is_known(pyinit)
-        yield run, pyinit
-        os.kill(pyinit, signal.SIGTERM)
-        run.prompt()
-        assert run.status() == 0
-        run.leave()
-
-
-def job_is_known(pyinit: int) -> None:
-    """Wait until a pyinit, and with -n PID 1, knows that the command runs; before, it stops by itself."""
-    for pid in (pyinit, *(child for child in children_of(pyinit) if name_of(child) == "pyinit")):
-        settled(pid)
-
-
-@contextmanager
 def spawned(kind: type[Kind], words: tuple[str | os.PathLike[str], ...], env: dict[str, str] | None) -> Iterator[Kind]:
-    marker = f"PYINIT_TEST={uuid.uuid4().hex}"
-    name, _, value = marker.partition("=")
+    marker = uuid.uuid4().hex
     search = f"{PYINIT.parent}:{os.environ['PATH']}"
     unwanted = ("ENV", "BASH_ENV", "PROMPT_COMMAND", "HISTFILE", "INPUTRC")
     environment = {name: value for name, value in os.environ.items() if name not in unwanted}
-    environment |= {"PATH": search, "PS1": PROMPT, "TERM": "dumb", "LC_ALL": "C", **(env or {}), name: value}
+    environment |= {"PATH": search, "PS1": PROMPT, "TERM": "dumb", "LC_ALL": "C", **(env or {}), MARKER: marker}
     program, *rest = [os.fspath(word) for word in words]
     if makes_namespace(words):
         need_namespaces()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.copies import copy_installation, in_mount_namespace
 from tests.harness import (
     BASE_PYTHON,
     PYINIT,
@@ -28,7 +29,6 @@ from tests.harness import (
     wait_until,
     waits_for_ever,
 )
-from tests.pid_namespace import copy_installation, in_mount_namespace
 from tests.programs import saver
 
 # One leftover saves for a while at SIGTERM, in a session of its own. The other has to be killed.

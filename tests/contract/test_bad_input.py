@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.copies import public_pyinit
 from tests.harness import PYINIT, Mode, need, need_root, started
-from tests.pid_namespace import public_pyinit
 
 Capture = pytest.CaptureFixture[str]
 

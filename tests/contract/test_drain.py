@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.copies import in_mount_namespace, public_pyinit
 from tests.harness import (
     BASE_PYTHON,
     DEADLINE,
@@ -28,7 +29,6 @@ from tests.harness import (
     status_of,
     wait_until,
 )
-from tests.pid_namespace import in_mount_namespace, public_pyinit
 from tests.programs import recorder
 
 # Leaves 200 processes: a third ignore SIGTERM, a third are stopped, a third are in sessions of their own. The latter

@@ -17,12 +17,14 @@ from tests.harness import (
     Mode,
     Started,
     children_of,
-    has_acted,
+    has_taken_all,
+    is_adviser,
     name_of,
     need,
     need_root,
     started,
     wait_until,
+    waits_for_a_signal,
 )
 from tests.programs import compiled, recorder
 
@@ -43,6 +45,12 @@ def draining(*words: str, mode: Mode) -> Iterator[Started]:
 def behind(command: list[str]) -> list[str]:
     """A command that leaves `command` behind and ends with 7 when a line comes."""
     return ["sh", "-c", '"$@" & read line; exit 7', "sh", *command]
+
+
+def has_acted(pyinit: int) -> bool:
+    """Whether a pyinit, and then its adviser if it has one, has taken every signal, and waits for the next."""
+    both = (pyinit, *filter(is_adviser, children_of(pyinit)))
+    return all(has_taken_all(pid) and waits_for_a_signal(pid) for pid in both)
 
 
 def test_what_ignores_sigterm_has_the_grace_and_no_more(mode: Mode) -> None:

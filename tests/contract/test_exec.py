@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.copies import public_pyinit
 from tests.harness import Mode, need_root, open_to_all, started
-from tests.pid_namespace import public_pyinit
 
 Capture = pytest.CaptureFixture[str]
 

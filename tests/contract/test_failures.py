@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.copies import copy_installation, in_mount_namespace, public_pyinit, without
 from tests.harness import BASE_PYTHON, DEADLINE, PYINIT, Mode, files_of, need_root, settled, started
-from tests.pid_namespace import copy_installation, in_mount_namespace, public_pyinit, without
 
 # What heeds SIGTERM says so, as does its child; the other has to be killed.
 LEAVES = """

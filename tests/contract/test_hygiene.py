@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.copies import copy_installation, in_mount_namespace, interpreter_of, public_pyinit
 from tests.harness import (
     IN_C,
     PYINIT,
@@ -32,7 +33,6 @@ from tests.harness import (
     status_of,
     wait_until,
 )
-from tests.pid_namespace import copy_installation, in_mount_namespace, interpreter_of, public_pyinit
 from tests.programs import compiled
 
 SUBSETS = list(chain.from_iterable(combinations((0, 1, 2), count) for count in range(4)))

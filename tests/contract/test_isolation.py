@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.copies import copy_installation
 from tests.harness import BASE_PYTHON, CHECKOUT, PYINIT, SCRIPT, UNSHARE, Mode, need, need_root, started
-from tests.pid_namespace import copy_installation
 from tests.programs import build_directory
 
 PIP = next(Path(sys.prefix).glob("lib/python3*/site-packages/pip"))

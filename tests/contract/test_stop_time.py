@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.copies import copy_installation
 from tests.harness import DEAF, MODES, Mode, Started, need_root, started, wait_until
-from tests.pid_namespace import copy_installation
 from tests.programs import build_directory, saver
 
 GRACE = 0.6  # seconds: the default of --grace, for the pyinit here

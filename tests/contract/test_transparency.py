@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.copies import public_pyinit, without
 from tests.harness import BASE_PYTHON, PYINIT, UNSHARE, Mode, need, need_root, started
-from tests.pid_namespace import public_pyinit, without
 from tests.programs import compiled
 
 STATUS = re.compile(rb"^(?:(?:Sig|Shd|Cap)\w+|Umask|NoNewPrivs|Groups|Uid|Gid|Seccomp):.*$", re.MULTILINE)

@@ -12,6 +12,7 @@ import pytest
 
 from build_steps import SOURCE, WAYS
 from tests.contract.test_status import assert_a_trace_stop_is_no_end
+from tests.copies import copy_installation, in_mount_namespace
 from tests.harness import (
     CHECKOUT,
     PYINIT,
@@ -32,7 +33,6 @@ from tests.harness import (
     waits_for_a_signal,
     waits_for_ever,
 )
-from tests.pid_namespace import copy_installation, in_mount_namespace
 from tests.programs import build_directory, compiled, recorder
 from tests.shell import CONTAINER, CTRL_C, terminal
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tests.copies import NOBODY
 from tests.harness import UNSHARE, Started, children_of, started
-from tests.pid_namespace import NOBODY
 
 DEADLINE = 40.0  # seconds until a run counts as hung
 OWN_STATUSES = (125, 126, 127)

@@ -11,10 +11,10 @@ from math import ceil
 
 import pytest
 
+from tests.copies import public_pyinit
 from tests.faults.conftest import Record
 from tests.faults.scenarios import ROOT, SCENARIOS, SUPERVISE, Fault, Scenario, complaint, run
 from tests.harness import Rounds, missing, need, need_root
-from tests.pid_namespace import public_pyinit
 
 SAMPLE, ALL = 10, 10**6  # faults of each scenario, evenly spread
 AT_ONCE = 4

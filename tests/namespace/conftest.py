@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.copies import NOBODY
 from tests.harness import need_namespaces, need_root
-from tests.pid_namespace import LAUNCHER, NOBODY, somebody
+from tests.namespace.launching import LAUNCHER, somebody
 
 
 @pytest.fixture(autouse=True)

@@ -22,9 +22,7 @@ from tests.harness import (
     state_of,
     wait_until,
 )
-from tests.pid_namespace import (
-    LAUNCHER,
-)
+from tests.namespace.launching import LAUNCHER
 from tests.programs import recorder
 
 LATEST = 0.03  # seconds

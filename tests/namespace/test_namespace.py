@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.copies import NOBODY, in_mount_namespace
 from tests.harness import (
     BASE_PYTHON,
     PYINIT,
@@ -26,13 +27,7 @@ from tests.harness import (
     status_of,
     wait_until,
 )
-from tests.pid_namespace import (
-    LAUNCHER,
-    NOBODY,
-    in_mount_namespace,
-    run,
-    somebody,
-)
+from tests.namespace.launching import LAUNCHER, run, somebody
 from tests.programs import recorder
 
 CATCHABLE = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})

@@ -25,7 +25,7 @@ from tests.harness import (
     status_of,
     wait_until,
 )
-from tests.pid_namespace import LAUNCHER
+from tests.namespace.launching import LAUNCHER
 from tests.programs import recorder
 
 

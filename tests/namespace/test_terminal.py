@@ -5,8 +5,9 @@ import signal
 
 import pytest
 
+from tests.copies import NOBODY
 from tests.harness import children_of, need, need_root, pid_one_below, state_of, wait_until
-from tests.pid_namespace import LAUNCHER, NOBODY, somebody
+from tests.namespace.launching import LAUNCHER, somebody
 from tests.programs import recorder
 from tests.shell import (
     CTRL_BACKSLASH,

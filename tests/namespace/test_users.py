@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.copies import NOBODY, in_mount_namespace
 from tests.harness import BASE_PYTHON, PYINIT, SCRIPT, missing, need, need_root, started, wait_until
-from tests.pid_namespace import LAUNCHER, NOBODY, User, in_mount_namespace, run, somebody
+from tests.namespace.launching import LAUNCHER, User, run, somebody
 
 MADE = 54321  # a uid and gid that no machine has
 GROUPS = (54322, 54323)

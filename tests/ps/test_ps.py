@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.copies import NOBODY
 from tests.harness import (
     BASE_PYTHON,
     UNSHARE,
@@ -22,7 +23,6 @@ from tests.harness import (
     started,
     wait_until,
 )
-from tests.pid_namespace import NOBODY
 from tests.programs import compiled, recorder
 from tests.ps.looking import ALONE, PS, effects, look, problems, run_ps
 from tests.shell import terminal

@@ -10,13 +10,20 @@ from tests.shell import (
     CTRL_C,
     CTRL_D,
     CTRL_Z,
-    MORE_SHELLS,
     PROMPT,
     SHELLS,
     Shell,
     shell,
     terminal,
 )
+
+FISH_PROMPT = f"function fish_prompt; echo -n '{PROMPT}'; end; function fish_title; end"
+# Those whose own line editor paints the screen: of them only what they do with jobs is looked at.
+MORE_SHELLS = {
+    **SHELLS,
+    "zsh": ["zsh", "-f", "-i", "+o", "zle", "+o", "promptsp"],
+    "fish": ["fish", "--no-config", "-i", "-C", FISH_PROMPT],
+}
 
 
 @pytest.fixture(params=MORE_SHELLS)

@@ -34,11 +34,11 @@ from tests.shell import (
     Shell,
     Terminal,
     command_of,
-    reporting_job,
     shell,
     signals_until_the_barrier,
     terminal,
 )
+from tests.terminal.jobs import cat_outlives_ctrl_z, reporting_job
 
 # Stops itself for Ctrl-Z by SIGSTOP, which the kernel spares nobody; says what it reads.
 STOPS_ITSELF = """
@@ -142,7 +142,7 @@ def test_ctrl_z_does_not_hang_su(leader: list[str], options: list[str], words: s
     need_root()
     need("su", "runuser")
     with terminal(*leader, *options, *words.split()) as run:
-        run.cat_outlives_ctrl_z(3)
+        cat_outlives_ctrl_z(run, 3)
 
 
 @pytest.mark.parametrize("options", [[], ["-n"]], ids=["", "-n"])

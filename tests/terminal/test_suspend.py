@@ -13,12 +13,11 @@ from tests.programs import recorder
 from tests.shell import (
     CONTAINER,
     SHELLS,
-    job_is_known,
-    reporting_job,
     shell,
     signals_until_the_barrier,
     terminal,
 )
+from tests.terminal.jobs import job_is_known, reporting_job
 
 pytestmark = pytest.mark.itself
 

@@ -19,11 +19,11 @@ from tests.shell import (
     CTRL_Z,
     SHELLS,
     Terminal,
-    reporting_job,
     shell,
     signals_until_the_barrier,
     terminal,
 )
+from tests.terminal.jobs import cat_outlives_ctrl_z, reporting_job
 
 pytestmark = pytest.mark.itself
 
@@ -114,7 +114,7 @@ def test_the_keys_reach_a_job_of_a_shell_exactly_once() -> None:
 
 def test_ctrl_z_does_not_hang_what_no_shell_could_continue(leader: list[str]) -> None:
     with terminal(*leader, "cat") as run:
-        run.cat_outlives_ctrl_z(10)
+        cat_outlives_ctrl_z(run, 10)
 
 
 @pytest.mark.command_line
