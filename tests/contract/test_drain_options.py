@@ -38,7 +38,7 @@ def draining(*words: str, mode: Mode) -> Iterator[Started]:
     with started(*words, mode=mode, stdin=subprocess.PIPE, phases=True) as run:
         run.up()
         run.release()
-        run.enters("waiting" if "-a" in words else "killing" if "0" in words else "draining")
+        run.enters("waiting" if "-a" in words else "draining")
         yield run
 
 
@@ -86,7 +86,9 @@ def test_a_flood_of_signals_delays_no_deadline(mode: Mode, option: str, script: 
 
 
 def test_no_grace_means_no_sigterm(mode: Mode) -> None:
-    with draining("-t", "0", *behind(recorder()), mode=mode) as run:
+    with started("-t", "0", *behind(recorder()), mode=mode, stdin=subprocess.PIPE) as run:
+        run.up()
+        run.release()
         assert run.wait() == 7
         assert run.output() == b""
         assert run.alive() == []
