@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import CHECKOUT
+from tests.harness import CHECKOUT, need
 
 DEPRECATED = "DeprecationWarning"  # setuptools'
 NOT_SOURCE = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-info", "tests", "bench", "tools")
@@ -39,6 +39,13 @@ def test_the_checkers_of_the_index_take_both(distributions: Path) -> None:
     assert sorted(path.suffix for path in both) == [".gz", ".whl"]
     assert output(sys.executable, "-m", "twine", "check", "--strict", *both).count("PASSED") == 2
     output(sys.executable, "-m", "check_wheel_contents", *distributions.glob("*.whl"))
+
+
+def test_the_source_distribution_has_what_the_c_program_is_built_from(distributions: Path) -> None:
+    need("gcc")
+    assert list(distributions.glob("*-py3-none-*.whl")), (
+        "this wheel was built from it, and one without is for one version of CPython"
+    )
 
 
 @pytest.mark.slow
