@@ -98,7 +98,16 @@ def test_a_subreaper_without_proc_ends_whom_it_knows_and_does_not_wait_for_other
         assert run.stderr.read() == b""
 
 
-def test_a_lock_that_pyinits_wrapper_holds_is_held_on(mode: Mode, tmp_path: Path) -> None:
+# For a directory: there /proc/locks and stat(2) do not name a file by the same device.
+OVERLAY = """
+mount -t tmpfs none {0}
+mkdir {0}/upper {0}/work
+mount -t overlay -o xino=off,lowerdir=/etc,upperdir={0}/upper,workdir={0}/work none {0}
+"""
+
+
+@pytest.mark.parametrize("mounts", ["", OVERLAY], ids=["plain", "overlay"])
+def test_a_lock_that_pyinits_wrapper_holds_is_held_on(mode: Mode, tmp_path: Path, mounts: str) -> None:
     """A POSIX lock belongs to the process that becomes pyinit, and goes when that closes the file; see fcntl(2)."""
     wrapper = f"""
 import fcntl, os, sys
@@ -107,8 +116,13 @@ fcntl.lockf(lock, fcntl.LOCK_EX)
 os.set_inheritable(lock, True)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-    with started("sleep", "1000", init=[BASE_PYTHON, "-c", wrapper, str(PYINIT), "--"], mode=mode) as run:
+    init = [BASE_PYTHON, "-c", wrapper, str(PYINIT), "--"]
+    if mounts:
+        need_root()
+        init = in_mount_namespace(mounts.format(tmp_path), *init)
+    with started("sleep", "1000", init=init, mode=mode) as run:
         settled(run.pid)
-        with (tmp_path / "lock").open("r+") as file, pytest.raises(BlockingIOError):
+        path = Path(f"/proc/{run.pid}/root", *(tmp_path / "lock").parts[1:])
+        with path.open("r+") as file, pytest.raises(BlockingIOError):
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         assert len(files_of(run.pid)) == 4
