@@ -37,7 +37,7 @@ BUILD: Build = "itself" if PYINIT.parent.name == "itself" else "c" if IN_C else 
 PYTHON = sys.executable
 BASE_PYTHON = os.path.realpath(getattr(sys, "_base_executable", sys.executable))  # which every user may run
 MARKER = "PYINIT_TEST"  # the variable by which a test finds again what it has started
-DEADLINE = 60.0  # seconds; generous, because it is met on a loaded machine too
+DEADLINE = float(os.environ.get("PYINIT_TEST_DEADLINE", 60))  # seconds; to be met on a loaded machine too
 UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
 AS_USER = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]  # for UNSHARE
 DEAF = "trap '' TERM; echo up; while :; do sleep 1000; done"  # for sh: ignores SIGTERM, says up, and lives
@@ -101,6 +101,13 @@ def wait_until(
             raise AssertionError(f"waited {deadline} s in vain for {what() if callable(what) else what or condition}")
         time.sleep(pause)
     return value
+
+
+def bound(seconds: float) -> str:
+    """So many seconds for -t or -k, within which an adviser can start; more where Python starts slowly now."""
+    began = time.monotonic()
+    subprocess.run([BASE_PYTHON, "-ISc", ""], check=True)
+    return f"{seconds * max(1.0, (time.monotonic() - began) / 0.03):.1f}"
 
 
 def proc(pid: int | str, name: str) -> bytes:

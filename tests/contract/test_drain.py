@@ -21,6 +21,7 @@ from tests.harness import (
     PYTHON,
     UNSHARE,
     Mode,
+    bound,
     name_of,
     need,
     need_root,
@@ -146,7 +147,7 @@ def python(script: str) -> list[str]:
 
 
 def test_a_crowd_that_ignores_is_stopped_or_has_left_the_session_is_gone(mode: Mode) -> None:
-    with started("-t", "0.5", *python(CROWD), mode=mode) as run:
+    with started("-t", bound(0.5), *python(CROWD), mode=mode) as run:
         assert run.wait() == 7
         assert run.alive() == []
         told = run.output()

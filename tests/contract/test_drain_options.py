@@ -16,6 +16,7 @@ from tests.harness import (
     UNSHARE,
     Mode,
     Started,
+    bound,
     children_of,
     has_taken_all,
     is_adviser,
@@ -55,7 +56,7 @@ def has_acted(pyinit: int) -> bool:
 
 def test_what_ignores_sigterm_has_the_grace_and_no_more(mode: Mode) -> None:
     """Of those whose drains begin at the same time, each ends when its grace is over, and before the next one."""
-    graces = ["0", "0.5", "3"]
+    graces = ["0", bound(0.5), bound(3)]
     with ExitStack() as stack:
         words = ["sh", "-c", STUBBORN]
         runs = [stack.enter_context(started("-t", grace, *words, mode=mode, stdin=subprocess.PIPE)) for grace in graces]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.copies import copy_installation, in_mount_namespace, public_pyinit, without
-from tests.harness import BASE_PYTHON, DEADLINE, PYINIT, Mode, files_of, need_root, settled, started
+from tests.harness import BASE_PYTHON, DEADLINE, PYINIT, Mode, bound, files_of, need_root, settled, started
 
 # What heeds SIGTERM says so, as does its child; the other has to be killed.
 LEAVES = """
@@ -25,7 +25,7 @@ read -r _; exit 9
 @pytest.mark.parametrize("what", ["the package", "descriptors"])
 def test_what_is_left_is_told_and_ended_without(mode: Mode, what: str, tmp_path: Path) -> None:
     copy_installation(tmp_path)
-    init = [str(tmp_path / "bin/pyinit"), "-t", "0.5", "--"]
+    init = [str(tmp_path / "bin/pyinit"), "-t", bound(0.5), "--"]
     with started("sh", "-c", LEAVES, init=init, mode=mode, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as run:
         run.up(2)
         settled(run.pid)
@@ -45,7 +45,7 @@ def test_what_is_left_is_told_and_ended_without(mode: Mode, what: str, tmp_path:
 @pytest.mark.parametrize("functions", [["pidfd_open"], ["pidfd_send_signal"], ["pidfd_open", "pidfd_send_signal"]])
 def test_a_python_without_pidfds_drains(mode: Mode, functions: list[str]) -> None:
     """As conda's, which is built for an old glibc; -k and --scope all send signals in the same way."""
-    init = [*without(*functions), "-t", "0.5", "--"]
+    init = [*without(*functions), "-t", bound(0.5), "--"]
     with started("sh", "-c", LEAVES, init=init, mode=mode, stdin=subprocess.PIPE, stderr=subprocess.STDOUT) as run:
         run.up(2)
         run.close_stdin()

@@ -13,6 +13,7 @@ from tests.harness import (
     PYINIT,
     Mode,
     Rounds,
+    bound,
     children_of,
     has_taken_all,
     name_of,
@@ -432,7 +433,7 @@ def test_who_still_waits_for_somebody_is_told_before_the_bound(tmp_path: Path, p
     """The end of its input, or a shell that runs its trap only when its command has ended."""
     for script in ('cat /dev/null | "$@"; true', """sh -c 'trap : TERM; "$@"; true' sh "$@"; true"""):
         file = tmp_path / "told"
-        with started("-t", "1", "sh", "-c", script, "sh", *saver(file, 0.1), mode=place) as run:
+        with started("-t", bound(1), "sh", "-c", script, "sh", *saver(file, 0.1), mode=place) as run:
             run.up()
             run.send(signal.SIGTERM)
             assert run.wait() == 143
