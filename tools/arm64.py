@@ -16,7 +16,7 @@ from tools.cache import bootstrap
 
 SHARED = "/run"  # where the guest has the directory that it shares with this machine
 KERNEL = ("linux-image-arm64", "busybox-static")
-MODULES = ("9pnet_virtio", "9p", "overlay", "virtio_net")
+MODULES = ("9pnet_virtio", "9p", "overlay", "virtio_net", "unix_diag")
 QEMU = """
 qemu-system-aarch64 -machine virt -cpu cortex-a72 -smp 2 -m 6G -nographic -no-reboot
 -append "console=ttyAMA0 quiet panic=-1" -netdev user,id=net -device virtio-net-pci,netdev=net,romfile=
@@ -36,6 +36,7 @@ cd /root
 mount -t proc proc proc
 mount -t sysfs sys sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
+echo +memory +pids >sys/fs/cgroup/cgroup.subtree_control
 mount -t devtmpfs dev dev
 mkdir dev/pts dev/shm
 mount -t devpts -o ptmxmode=666,gid=5,mode=620 devpts dev/pts
@@ -74,6 +75,16 @@ tar -C / --one-file-system -cf /matrix/root.tar .
 
 def download(guest: Path, suite: str, packages: Iterable[str]) -> None:
     """Make a guest that can boot and has all packages for INSTALL, but none installed; RuntimeError."""
+    guest.mkdir()
+    download_kernel(guest, suite)
+    bootstrap(guest / "root", suite, packages, "--arch=arm64", "--foreign")
+    if (guest / "root/proc").is_symlink():  # debootstrap makes it so if it runs in a container
+        (guest / "root/proc").unlink()
+        (guest / "root/proc").mkdir()
+
+
+def download_kernel(guest: Path, suite: str) -> None:
+    """Put the kernel and the initramfs into the guest; RuntimeError."""
     with tempfile.TemporaryDirectory() as directory:
         archives, kernel, first = (Path(directory, name) for name in ("archives", "kernel", "first"))
         bootstrap(archives, suite, KERNEL, "--arch=arm64", "--download-only")
@@ -87,14 +98,9 @@ def download(guest: Path, suite: str, packages: Iterable[str]) -> None:
         (first / "init").chmod(0o755)
         for number, module in enumerate(modules(kernel)):
             shutil.copy(module, first / f"modules/{number:02}-{module.name}")
-        guest.mkdir()
         shutil.copy(next(kernel.glob("boot/vmlinuz-*")), guest / "vmlinuz")
         pack = f"find . | cpio --quiet --create --format=newc | gzip >{shlex.quote(str(guest))}/initrd"
         subprocess.run(["sh", "-c", pack], cwd=first, check=True)
-    bootstrap(guest / "root", suite, packages, "--arch=arm64", "--foreign")
-    if (guest / "root/proc").is_symlink():  # debootstrap makes it so if it runs in a container
-        (guest / "root/proc").unlink()
-        (guest / "root/proc").mkdir()
 
 
 def modules(kernel: Path) -> list[Path]:

@@ -155,6 +155,7 @@ def run(suite: str, emulated: bool) -> Row:
     with space() as directory:
         if emulated:
             variables |= {"EMULATED": name, "OPTIONS": "-n 4 --dist worksteal", "EFFORT": "--quick"}
+            variables |= {"PYINIT_TEST_DEADLINE": "600"}  # the emulation takes twenty times as long
             status = enter_emulated(root, directory, STEPS, variables)
         else:
             variables |= {"EMULATED": "", "OPTIONS": "--all", "EFFORT": ""}
@@ -179,7 +180,7 @@ def emulated_root(suite: str) -> Path:
                 raise RuntimeError("the guest has not installed its packages")
             arm64.install(guest, directory / "matrix/root.tar")
 
-    return cached(f"arm64-{suite}-{key(*packages, requirements)}", make)
+    return cached(f"arm64-{suite}-{key(*packages, requirements, arm64.FIRST, *arm64.MODULES)}", make)
 
 
 @contextmanager
