@@ -1,7 +1,7 @@
 """A server that saves when it is told to stop: saver.py FILE SECONDS [WAY [LATE]]
 
-It says up, and makes FILE.up. From the first stop signal on it takes its time. Then it prints a last line, and writes
-the names of those that came until then into FILE. WAY says how it takes them:
+It says up. From the first stop signal on it takes its time. Then it prints a last line, and writes the names of those
+that came until then into FILE. WAY says how it takes them:
 
 waits    by sigwait(3), all of them
 dies     by sigwait(3), and dies at once of a second one
@@ -42,7 +42,6 @@ for stop in stops:
         signal.signal(stop, signal.SIG_DFL if by_waiting else told)
 if way not in ("handles", "ignores"):
     signal.pthread_sigmask(signal.SIG_BLOCK, stops)
-open(f"{file}.up", "w").close()
 os.write(1, b"up\n")
 if by_waiting:
     came.append(signal.Signals(signal.sigwait(stops)).name)

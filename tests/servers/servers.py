@@ -17,6 +17,7 @@ from pathlib import Path
 from tests.harness import PYTHON, need, wait_until
 from tests.programs import build_directory, saver
 
+OUTPUT = "out"  # the file in its directory that has what it prints
 SAVING = 0.2  # seconds that the first three need for saving
 WORK = 1.0  # seconds that a request or a task takes
 TEMPLATE = threading.Lock()
@@ -29,7 +30,7 @@ class Server(ABC):
     """
 
     needs: tuple[str, ...] = ()
-    begun, done = "begun", "done"
+    done = "done"
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -41,7 +42,7 @@ class Server(ABC):
 
     def begin(self) -> None:
         """Wait until it is ready, and give it what a stop could lose."""
-        wait_until((self.directory / self.begun).exists, self.begun)
+        wait_until((self.directory / "begun").exists, "begun")
 
     def stopping(self) -> None:
         """Be told of the stop, as a client of it; most of them do nothing about it."""
@@ -55,11 +56,15 @@ class Server(ABC):
 class Careful(Server):
     """Saves on the first SIGTERM and dies of a second, as Go's signal.NotifyContext followed by stop() does."""
 
-    begun, done, way = "saved.up", "saved", "dies"
+    done, way = "saved", "dies"
 
     @property
     def words(self) -> list[str]:
         return saver(self.directory / self.done, SAVING, self.way)
+
+    def begin(self) -> None:
+        """It says up. Then the end of its pipeline runs too, and is no longer a shell that is about to become that."""
+        wait_until(lambda: b"up\n" in (self.directory / OUTPUT).read_bytes(), "up")
 
 
 class Python(Careful):

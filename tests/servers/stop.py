@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.harness import DEADLINE, PYINIT, Mode, Started, all_pids, link, started, wait_until
-from tests.servers.servers import Server
+from tests.servers.servers import OUTPUT, Server
 
 SHELLS = {"dash": ["dash", "-c"], "bash": ["bash", "-c"], "busybox": ["busybox", "sh", "-c"]}
 FORMS = ("{}", "{}; true", "cd . && {}", "{} & wait", "{} | cat", "({}; true); true")
@@ -53,7 +53,7 @@ def behind_pyinit(place: Mode, *options: str, shell: str = "", form: str = "{}")
 @contextmanager
 def running(kind: type[Server], way: Way) -> Iterator[tuple[Started, Server]]:
     """A server that is ready, in a directory that is gone afterwards; what it prints is in its file `out`."""
-    with tempfile.TemporaryDirectory(prefix="pyinit-") as name, open(Path(name, "out"), "wb") as out:
+    with tempfile.TemporaryDirectory(prefix="pyinit-") as name, open(Path(name, OUTPUT), "wb") as out:
         directory = Path(name)
         directory.chmod(0o755)
         server = kind(directory)
@@ -101,7 +101,7 @@ def stop(
                 raise
             run.send(signal.SIGKILL)
             killed = True
-        return Outcome(server.kept() and not killed, run.wait(), (server.directory / "out").read_text())
+        return Outcome(server.kept() and not killed, run.wait(), (server.directory / OUTPUT).read_text())
 
 
 def stops(
