@@ -249,7 +249,7 @@ def test_a_plain_start_as_pid_1_imports_what_it_needs_and_nothing_else() -> None
     own |= {
         f"pyinit.{module}" for module in ("base", "base.log", "base.wait", "native", "run", "run.command", "run.init")
     }
-    then = {"base.output", "base.signals", "family", "family.proc", "family.reaper", "family.send"}
+    then = {"base.output", "base.signals", "family", "family.pipes", "family.proc", "family.reaper", "family.send"}
     then |= {"stop", "stop.drain", "stop.order"}
     own |= set() if IN_C else {f"pyinit.{module}" for module in then}
     assert added == own
