@@ -176,14 +176,14 @@ def call_of(pid: int) -> list[str]:
     return proc(pid, "syscall").decode().split()
 
 
-def waits_for_ever(pid: int) -> bool:
-    """Whether it is in rt_sigtimedwait(2) without a timeout."""
-    return call_of(pid)[3:4] == ["0x0"]
-
-
 def waits_for_a_signal(pid: int) -> bool:
     """Whether it is in rt_sigtimedwait(2)."""
     return b"sigtimedwait" in proc(pid, "wchan")
+
+
+def waits_for_ever(pid: int) -> bool:
+    """Whether it is in rt_sigtimedwait(2) without a timeout."""
+    return waits_for_a_signal(pid) and call_of(pid)[3:4] == ["0x0"]
 
 
 def rests(pid: int) -> bool:
