@@ -190,11 +190,15 @@ def inheritable() -> list[int]:
 
     Without /proc this finds only descriptors below 4096.
     """
+    return [fd for fd in _descriptors() if fd > 2 and is_inheritable(fd)]
+
+
+def _descriptors() -> "Iterable[int]":
+    """Return the descriptors of this process; without /proc, those below 4096, open or not."""
     try:
-        fds = [int(name) for name in posix.listdir("/proc/self/fd")]
+        return [int(name) for name in posix.listdir("/proc/self/fd")]
     except OSError:
-        fds = list(range(min(posix.sysconf("SC_OPEN_MAX"), 4096)))
-    return [fd for fd in fds if fd > 2 and is_inheritable(fd)]
+        return range(min(posix.sysconf("SC_OPEN_MAX"), 4096))
 
 
 def is_inheritable(fd: int) -> bool:
@@ -215,21 +219,17 @@ def locked(fds: "Iterable[int]") -> list[int]:
     files = {fd: found for fd in fds if (found := _file(fd))}
     if not files:
         return []
-    try:
-        every = [int(name) for name in posix.listdir("/proc/self/fd")]
-    except OSError:
-        return []
-    held = {_file(fd) for fd in every if _has_made_a_lock(fd)}
+    held = {_file(fd) for fd in _descriptors() if _has_made_a_lock(fd)}
     return [fd for fd, found in files.items() if found in held]
 
 
 def _has_made_a_lock(fd: int) -> bool:
     try:
         shown = posix.open(f"/proc/self/fdinfo/{fd}", posix.O_RDONLY | posix.O_CLOEXEC)
+        begin = posix.read(shown, 4096)
+        posix.close(shown)
     except OSError:
         return False
-    begin = posix.read(shown, 4096)
-    posix.close(shown)
     return b" POSIX " in begin
 
 
