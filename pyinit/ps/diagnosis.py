@@ -63,13 +63,16 @@ def lasting(group: Mapping[int, Member], signum: int, head: Member | None = None
     The engine signals `head`, by default PID 1. As long as processes are a problem, or cannot be seen, lasting() looks
     at them again, for a second at most, and leaves out what it has not seen for half a second up to the end.
     """
-    found, had_head, before = find(group, signum, head), (head or init_of(group)) is not None, set(all_pids())
-    seen = Counter(_subject(finding) for finding in found if _must_last(finding))
+    had_head, before = (head or init_of(group)) is not None, set(all_pids())
+    seen: Counter[tuple[str, tuple[int, ...]]] = Counter()  # in how many looks in a row, by subject
     for _ in range(2 * LOOKS):
+        found = find(group, signum, head)
+        suspicious = [finding for finding in found if _must_last(finding)]
+        seen = Counter({subject: 1 + seen[subject] for subject in map(_subject, suspicious)})
         if all(times >= LOOKS for times in seen.values()):
             break
         sleep(APART)
-        suspects = {pid for finding in found if _must_last(finding) for pid in finding.pids}
+        suspects = {pid for finding in suspicious for pid in finding.pids}
         new = set(all_pids()) - before
         before |= new
         now = look(suspects | new)
@@ -79,8 +82,6 @@ def lasting(group: Mapping[int, Member], signum: int, head: Member | None = None
         head = head and group.get(head.pid)
         if had_head and (head or init_of(group)) is None:
             return []  # the namespace has gone
-        found = find(group, signum, head)
-        seen = Counter({subject: 1 + seen[subject] for subject in map(_subject, filter(_must_last, found))})
     return [finding for finding in found if not _must_last(finding) or seen[_subject(finding)] >= LOOKS]
 
 
