@@ -7,12 +7,7 @@ import sys
 from pathlib import Path
 
 from pyinit.native import FLAGS
-from tests.harness import (
-    BASE_PYTHON,
-    IN_C,
-    PYINIT,
-    SCRIPT,
-)
+from tests.harness import BASE_PYTHON, IN_C, PYINIT, SCRIPT
 from tests.programs import build_directory
 
 NOBODY = 65534

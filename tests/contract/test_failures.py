@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.copies import copy_installation, in_mount_namespace, public_pyinit, without
-from tests.harness import BASE_PYTHON, DEADLINE, PYINIT, Mode, bound, files_of, need_root, settled, started
+from tests.harness import BASE_PYTHON, DEADLINE, PYINIT, Mode, bound, files_of, missing, need_root, settled, started
 
 # What heeds SIGTERM says so, as does its child; the other has to be killed.
 LEAVES = """
@@ -119,6 +119,8 @@ os.execv(sys.argv[1], sys.argv[1:])
     init = [BASE_PYTHON, "-c", wrapper, str(PYINIT), "--"]
     if mounts:
         need_root()
+        if subprocess.run(in_mount_namespace(mounts.format(tmp_path), "true"), check=False).returncode:
+            missing("needs overlayfs")
         init = in_mount_namespace(mounts.format(tmp_path), *init)
     with started("sleep", "1000", init=init, mode=mode) as run:
         settled(run.pid)

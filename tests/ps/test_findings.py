@@ -219,7 +219,8 @@ def test_a_namespace_that_goes_meanwhile_is_left_out() -> None:
 
 def test_a_problem_that_another_one_has_become_is_found(tmp_path: Path) -> None:
     need("tini")
-    script = f"{shlex.join(saver(tmp_path / 'told'))} & read -r _; trap '' TERM; echo up; read -r _"
+    server = saver(tmp_path / "told", 0.1, "handles")  # it has its handlers before it says up
+    script = f"{shlex.join(server)} & read -r _; trap '' TERM; echo up; read -r _"
     with started("sh", "-c", script, init=["tini", "--"], mode="pid1", stdin=-1) as run:
         run.up()
         _, group = snapshot.around(run.pid, snapshot.everyone())
